@@ -1,0 +1,129 @@
+import importlib
+import pkgutil
+
+import numpy as np
+import pytest
+
+import cvnotes
+from cvnotes.checking import Exercise
+
+TWICE = dict(
+    name="twice",
+    stub="def twice(x):\n    ...\n",
+    solution="def twice(x):\n    return 2 * x\n",
+    cases=[(0,), (1,), (3,)],
+    expected=lambda x: 2 * x,
+    wrong={"That is the square.": "def twice(x):\n    return x * x\n"},
+    hint="Add it to itself.",
+    notice="It is even.",
+)
+twice = Exercise(**TWICE)
+
+
+def test_check_says_not_yet_of_a_stub():
+    for source in (twice.stub, "def twice(x):\n    pass\n", "def twice(x):\n    raise NotImplementedError\n"):
+        assert twice.check_source(source).status == "not yet"
+
+
+def test_check_accepts_a_right_answer():
+    verdict = twice.check(lambda x: x + x)
+    assert verdict.status == "right"
+    assert verdict.message == "Right: 3 cases agree. It is even."
+
+
+def test_check_names_the_smallest_failing_case_and_knows_the_mistake():
+    verdict = twice.check(lambda x: x * x)
+    assert verdict.message == "Not quite: `twice(1)` should give `2`; yours gives `1`. That is the square."
+
+
+def test_check_gives_the_general_hint_for_an_unknown_mistake():
+    assert twice.check(lambda x: x + 7).message.endswith("yours gives `7`. Add it to itself.")
+
+
+def test_check_refuses_a_float_for_a_whole_number_and_a_bool():
+    assert twice.check(lambda x: 2.0 * x).status == "wrong"
+    assert twice.check(lambda x: False if x == 0 else 2 * x).status == "wrong"
+
+
+def test_check_source_names_the_line_of_an_error_of_syntax():
+    verdict = twice.check_source("def twice(x):\n    y = 2 *\n    return y\n")
+    assert verdict.status == "wrong" and "in line 2 with `SyntaxError" in verdict.message
+
+
+def test_check_source_names_the_line_of_an_exception():
+    assert "stops in line 3 with `ZeroDivisionError" in twice.check_source(
+        "def twice(x):\n    y = 0\n    return x / y\n"
+    ).message
+
+
+@pytest.mark.parametrize(
+    "source, line",
+    [
+        ("def twice(x):\n    while True:\n        pass\n", (2, 3)),
+        ("def twice(x):\n    while True: x = x\n", (2,)),
+        ("while True:\n    pass\n", (1, 2)),
+        ("def twice(x):\n    while True:\n        try:\n            x = x\n        except Exception:\n            pass\n",
+         (2, 3, 4, 5, 6)),
+    ],
+)
+def test_check_source_stops_an_endless_loop_and_names_its_line(source, line):
+    message = twice.check_source(source).message
+    assert any(f"it was stopped in line {n} after" in message for n in line), message
+
+
+def test_check_source_wants_the_function():
+    assert "must define the function `twice`" in twice.check_source("thrice = 3\n").message
+
+
+def test_check_of_an_answer_that_writes_into_its_arguments():
+    def answer(row):
+        row.append(1)
+        return len(row)
+
+    length = Exercise(**{**TWICE, "name": "length", "cases": [([1, 2],), ([3],)], "expected": lambda r: len(r) + 1})
+    assert length.check(answer).status == "right"
+
+
+def test_check_compares_arrays_by_shape_and_value():
+    rows = Exercise(
+        **{**TWICE, "cases": lambda: [(np.ones((2, 3)),)], "expected": lambda x: 2 * x, "plain": False, "wrong": {}}
+    )
+    assert rows.check(lambda x: x + x).status == "right"
+    assert rows.check(lambda x: (2 * x).T).status == "wrong"
+    assert rows.check(lambda x: 2 * x + 1e-3).status == "wrong"
+    assert rows.check(lambda x: np.full((2, 3), np.nan)).status == "wrong"
+
+
+def test_check_wants_the_same_error_as_the_oracle():
+    def oracle(x):
+        if x == 0:
+            raise ValueError("no zero")
+        return 2 * x
+
+    guarded = Exercise(**{**TWICE, "expected": oracle})
+    assert "should raise `ValueError`" in guarded.check(lambda x: 2 * x).message
+    assert guarded.check(oracle).status == "right"
+
+
+def test_verdict_html_escapes_what_a_reader_wrote():
+    html = twice.check(lambda x: "<script>")._repr_html_()
+    assert "<script>" not in html and "&lt;script&gt;" in html
+
+
+def exercises():
+    for module in pkgutil.walk_packages(cvnotes.__path__, "cvnotes."):
+        if module.name.endswith(".exercises"):
+            for name, value in vars(importlib.import_module(module.name)).items():
+                if isinstance(value, Exercise):
+                    yield pytest.param(name, value, id=value.path)
+
+
+@pytest.mark.parametrize("name, exercise", list(exercises()))
+def test_exercise_accepts_its_solution_and_refuses_each_wrong_answer(name, exercise):
+    assert name == exercise.name
+    assert exercise.check_source(exercise.stub).status == "not yet"
+    assert exercise.check_source(exercise.solution).status == "right"
+    assert len(exercise.wrong) >= (1 if exercise.plain else 3)
+    for hint, source in exercise.wrong.items():
+        verdict = exercise.check_source(source)
+        assert verdict.status == "wrong" and verdict.message.endswith(hint)
