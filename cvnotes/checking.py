@@ -9,7 +9,7 @@ import sys
 from cvnotes.explorer.drawing import escape
 
 STEPS = 100_000  # lines that an answer typed into the page may run for one case
-ANSWER = "<answer>"  # the file name under which such an answer is compiled
+ANSWER = "<string>"  # the file name that `exec` gives to the code of such an answer
 
 
 class Exercise:
@@ -41,7 +41,7 @@ class Exercise:
         An error of syntax, and a loop that does not end, are named with their line.
         """
         namespace = {"__name__": "answer"}
-        outcome = _limited(lambda: exec(compile(source, ANSWER, "exec"), namespace))
+        outcome = _limited(lambda: exec(source, namespace))
         if outcome[0] != "value":
             return Verdict(self, "wrong", "Your code " + _told(outcome) + ".")
         if not callable(namespace.get(self.name)):
@@ -133,9 +133,7 @@ def _limited(action):
 
     def trace(frame, event, argument):
         nonlocal steps
-        if frame.f_code.co_filename != ANSWER:
-            return None
-        if event == "line":
+        if event == "line" and frame.f_code.co_filename == ANSWER:
             steps += 1
             if steps > STEPS:
                 raise _Endless(frame.f_lineno)

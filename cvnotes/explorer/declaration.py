@@ -99,6 +99,8 @@ class Explorer:
                 )
             return "toggle"
         if all(isinstance(value, str) for value in values):
+            if any("|" in value for value in values):  # the page's list of values is split there
+                raise ValueError(f"control `{name}` of explorer `{self.name}` has a value with a `|`")
             return "select"
         if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
             return "slider"
