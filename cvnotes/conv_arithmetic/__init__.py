@@ -1,0 +1,1 @@
+"""Convolution arithmetic: sizes, receptive fields, and a convolution as a matrix."""
