@@ -18,6 +18,9 @@ COLOURS = {
 }
 
 
+SCALE = 1.25  # pixels of a wide screen for a unit of a picture; a narrow screen gives it less
+
+
 def number(x, digits=0):
     """Return `x` with `digits` decimals, thousands apart: ``number(12443648)`` is 12,443,648.
 
@@ -195,7 +198,8 @@ class Picture:
         """Return the picture as text."""
         return (
             '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ' + coordinate(self.width) + " "
-            + coordinate(self.height) + '" role="img" aria-label="' + escape(self.label)
+            + coordinate(self.height) + '" width="' + coordinate(self.width * SCALE)
+            + '" role="img" aria-label="' + escape(self.label)
             + '"><g font-family="system-ui, sans-serif">' + "".join(self.parts) + "</g></svg>"
         )
 
