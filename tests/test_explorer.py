@@ -127,7 +127,7 @@ def test_mimebundle_has_a_widget_view_and_fixed_text():
 
 def test_widget_moves_with_its_controls_and_shows_an_error_as_a_sentence():
     box = widget.show(sample)
-    size, rate, kind, flip, player, picture, sentence = box.children
+    size, rate, kind, flip, player, picture, sentence, _ = box.children
     assert [type(c) for c in (size, kind, flip, player)] == [
         ipywidgets.SelectionSlider, ipywidgets.Dropdown, ipywidgets.Checkbox, ipywidgets.Play
     ]
