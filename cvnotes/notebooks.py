@@ -462,7 +462,7 @@ def _check_exercises(path, notebook):
             if name not in exercises:
                 yield number, f"`{module}` has no exercise `{name}`"
             elif before is None or before[1].strip() != exercises[name].stub.strip():
-                yield before[0] if before else number, f"the cell above the check must be the stub of `{name}`"
+                yield before[0] if before else number, f"the cell above the check of `{name}` must be its stub"
         before = number, cell.source
     for name in exercises:
         if name not in found:
