@@ -315,7 +315,8 @@ def run(path):
     notebook = nbformat.from_dict(_read(path))
     with tempfile.TemporaryDirectory() as profile:
         # The reader's own IPython profile could print, import or configure something.
-        environment = {**os.environ, "IPYTHONDIR": profile}
+        # One number of threads, because the last digit of a sum of floats depends on it.
+        environment = {"OMP_NUM_THREADS": "2", **os.environ, "IPYTHONDIR": profile}
         client = NotebookClient(
             notebook, timeout=1200, kernel_name="python3", store_widget_state=False,
             resources={"metadata": {"path": str(path.parent)}}, extra_arguments=["--log-level=ERROR"],
