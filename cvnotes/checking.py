@@ -50,6 +50,7 @@ class Exercise:
 
     def _check(self, answer, run):
         cases = self.cases() if callable(self.cases) else self.cases
+        passed = []
         for case in cases:
             wanted = _outcome(self.expected, _copy(case))
             given = run(answer, _copy(case))
@@ -58,16 +59,17 @@ class Exercise:
             if not _same(given, wanted):
                 call = self.name + "(" + ", ".join(_shown(argument) for argument in case) + ")"
                 words = "Not quite: `" + call + "` should " + _should(wanted) + "; yours " + _told(given) + ". "
-                return Verdict(self, "wrong", words + self._hint_for(case, given))
+                return Verdict(self, "wrong", words + self._hint_for(passed + [(case, given)]))
+            passed.append((case, given))
         count = str(len(cases)) + (" cases agree. " if len(cases) > 1 else " case agrees. ")
         return Verdict(self, "right", "Right: " + count + self.notice)
 
-    def _hint_for(self, case, given):
-        """Return the hint of the listed mistake that gives the same, or the general one."""
+    def _hint_for(self, outcomes):
+        """Return the hint of the listed mistake that gives the same so far, or the general one."""
         for hint in self.wrong:
             namespace = {}
             exec(self.wrong[hint], namespace)
-            if _same(_outcome(namespace[self.name], _copy(case)), given):
+            if all(_same(_outcome(namespace[self.name], _copy(case)), given) for case, given in outcomes):
                 return hint
         return self.hint
 
