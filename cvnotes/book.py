@@ -170,6 +170,29 @@ def set_mathjax(app, config):
     config.mathjax3_config = {"options": {"enableMenu": False}, **(config.mathjax3_config or {})}
 
 
+# What the theme and docutils write into pages, and what should stand there instead.
+MENDED = (
+    # Fonts asked for ahead of time: `file://` refuses it, and the style sheet asks for them anyway.
+    (r'\s*<link rel="preload" as="(?:font|script)"[^>]*>', ""),
+    # A list whose children are no items, for screen readers.
+    (r'<div role="list" class="(citation-list|footnote-list)">', r'<div class="\1">'),
+    (r'(<div class="citation"[^>]*) role="doc-biblioentry"', r"\1"),
+)
+
+
+def mend_pages(app, exception):
+    """Put right what no setting of the theme does."""
+    if exception or app.builder.format != "html":
+        return
+    for path in Path(app.outdir).glob("**/*.html"):
+        text = path.read_text("utf-8")
+        mended = text
+        for pattern, replacement in MENDED:
+            mended = re.sub(pattern, replacement, mended)
+        if mended != text:
+            path.write_text(mended, "utf-8")
+
+
 def setup(app):
     app.add_config_value("cvnotes_repository", "", "env")
     app.connect("config-inited", set_repository)
@@ -178,4 +201,5 @@ def setup(app):
     app.connect("html-page-context", point_to_colab, priority=900)
     app.connect("build-finished", write_colab)
     app.connect("build-finished", copy_mathjax)
+    app.connect("build-finished", mend_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
