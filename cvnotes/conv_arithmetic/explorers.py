@@ -1,8 +1,10 @@
 """The explorers of convolution arithmetic: plain Python on the chapter's formulas."""
 
+import math
+
 from cvnotes import shapes
 from cvnotes.conv_arithmetic import formulas
-from cvnotes.explorer import Picture, explorer
+from cvnotes.explorer import Picture, explorer, number
 
 WIDTH = 480  # of every picture: at 330 pixels on a phone a text of 16 units is 11 pixels high
 
@@ -78,3 +80,239 @@ def _walk_in_words(size, kernel, places, unseen, options):
     return words + (
         f"In PyTorch: nn.Conv2d(C, O, kernel_size={kernel}, stride={stride}, padding={padding}, dilation={dilation})"
     )
+
+
+# --- the size of a transposed convolution ------------------------------------------------
+
+
+@explorer(size=range(1, 6), kernel=range(1, 6), stride=range(1, 5), padding=range(0, 3), output_padding=range(0, 4))
+def transposed_size(size=3, kernel=3, stride=2, padding=0, output_padding=0):
+    """Each input of a transposed convolution lays down a kernel; the padding is cut off at the ends."""
+    options = {"stride": stride, "padding": padding}
+    made = shapes.transposed_output_size(size, kernel, output_padding=output_padding, **options)
+    full = (size - 1) * stride + kernel
+    cells = max(full, padding + made)
+    cell = min(34, 400 // cells)
+    left, top, row = 58 + (412 - cells * cell) / 2, 38, 24
+    picture = Picture(WIDTH, top + 5 * row + 78, f"{size} inputs become {made} outputs")
+    picture.text(left - 26, 22, "input", 15, fill="input")
+    counts = [0] * cells
+    for place in range(size):
+        x, y = left + place * stride * cell, top + place * row
+        for tap in range(kernel):
+            counts[place * stride + tap] += 1
+        picture.line(left - 26, y + 8, x, y + 8, "faint", 1.5)
+        picture.rect(left - 40, y - 2, 28, 20, "input", radius=3)
+        picture.text(left - 26, y + 13, str(place), 14, fill="paper", weight="600")
+        picture.path("".join(f"M{x + tap * cell + 2} {y}h{cell - 4}v16h{4 - cell}z" for tap in range(kernel)), "kernel")
+    y = top + size * row + 8
+    for i in range(cells):
+        x, kept = left + i * cell, padding <= i < padding + made
+        role = ("output" if counts[i] else "ignore") if kept else "padding"
+        picture.rect(x, y, cell, cell, role, role, 1.5, opacity=0.4 if kept else 0.12)
+        if kept and (cell > 19 or (i - padding) % 2 == 0):  # too narrow cells: every other number
+            picture.text(x + cell / 2, y + cell / 2 + 5, str(i - padding), 15 if cell > 20 else 13)
+        if not kept:
+            picture.path(f"M{x + 3} {y + 3}l{cell - 6} {cell - 6}m0 {6 - cell}l{6 - cell} {cell - 6}", "none", "padding", 1.5)
+    picture.text(left + (padding + made / 2) * cell, y + cell + 20, "output", 15, fill="output")
+    return picture.svg(), _transposed_in_words(size, kernel, made, output_padding, counts, options)
+
+
+def _transposed_in_words(size, kernel, made, output_padding, counts, options):
+    """Return the formula, the sizes that share these outputs, and the call in PyTorch."""
+    stride, padding = options["stride"], options["padding"]
+    words = f"({size} − 1)·{stride} − 2·{padding} + ({kernel} − 1) + {output_padding} + 1 = {made}. "
+    sizes = formulas.sizes_with_output(size, kernel, **options)
+    if len(sizes) == 1:
+        words += f"Only {sizes[0]} pixels become {size} in the convolution that this one turns back. "
+    else:
+        listed = ", ".join(str(one) for one in sizes[:-1]) + " and " + str(sizes[-1])
+        words += f"The convolution that this one turns back makes {size} of {listed} pixels alike; you chose {made}. "
+    bare = [str(i) for i in range(made) if not counts[padding + i]]
+    if bare:
+        words += f"No kernel reaches output {', '.join(bare)}: only the bias stands there. "
+    return words + (
+        f"In PyTorch: nn.ConvTranspose2d(C, O, kernel_size={kernel}, stride={stride}, padding={padding}, "
+        f"output_padding={output_padding})"
+    )
+
+
+# --- the receptive field -----------------------------------------------------------------
+
+
+@explorer(network=("AlexNet", "VGG-16", "ResNet-18"), layer=range(1, 19), play="layer")
+def receptive_field(network="VGG-16", layer=7):
+    """What one output sees of the image, layer by layer through three well-known networks."""
+    layers, size = formulas.layers_of(network), formulas.INPUT_SIZES[network]
+    asked, layer = layer, min(layer, len(layers))
+    fields = shapes.receptive_field(layers)
+    field, jump, start = fields[layer - 1]
+    outputs = formulas.stack_sizes(size, layers[:layer])[-1]
+    name = formulas.NETWORKS[network][layer - 1][0]
+    label = f"One output of {name} of {network} sees {field} by {field} of {size} by {size} pixels"
+    picture = Picture(WIDTH, 400, label)
+    _draw_field(picture, size, fields, layer, outputs)
+    lines = (
+        (f"{layer}  {name}", "ink"), (f"field {field} × {field}", "kernel"), (f"jump {jump}", "output"),
+        (f"start {_plain(start)}", "ink"), (f"{outputs} × {outputs} outputs", "ink"),
+    )
+    for i, (line, role) in enumerate(lines):
+        picture.text(284, 56 + 28 * i, line, 18, "start", role, "600" if i < 2 else None)
+    _draw_growth(picture, fields, layer)
+    kernel, stride, padding, _ = layers[layer - 1]
+    words = f"{network} has {len(layers)} layers, so this is the last. " if asked > layer else ""
+    words += f"{name}, layer {layer} of {len(layers)} in {network}: kernel {kernel}, stride {stride}, padding {padding}. "
+    words += f"One output sees {field} × {field} pixels"
+    words += f", more than the whole image of {size}; the rest is padding. " if field > size else f" of {size} × {size}. "
+    words += f"The centres of two neighbours lie {jump} {'pixel' if jump == 1 else 'pixels'} apart; the first is at {_plain(start)}. "
+    kind = "nn.MaxPool2d(" if name.startswith("pool") else "nn.Conv2d(C, O, "
+    return picture.svg(), words + f"In PyTorch: {kind}kernel_size={kernel}, stride={stride}, padding={padding})"
+
+
+def _draw_field(picture, size, fields, layer, outputs):
+    """Draw the image, the field of the middle output, that of its neighbour, and the centres."""
+    field, jump, start = fields[layer - 1]
+    middle = (outputs - 1) // 2
+    place = lambda p: start + p * jump - field / 2  # noqa: E731  the first pixel that output p sees
+    whole = max(size, fields[-1][0])
+    scale, x0 = 244 / whole, 14 + 244 * (whole - size) / 2 / whole
+    y0 = x0 - 4
+    picture.rect(x0, y0, size * scale, size * scale, "input", "input", 2, opacity=0.22)
+    if outputs <= 14:
+        dots = "".join(
+            f"M{_place(x0 + (start + i * jump) * scale - 1.5)} {_place(y0 + (start + j * jump) * scale - 1.5)}h3v3h-3z"
+            for i in range(outputs) for j in range(outputs)
+        )
+        picture.path(dots, "output")
+    corner, side = place(middle) * scale, field * scale
+    if outputs > 1:
+        picture.rect(x0 + place(middle + 1) * scale, y0 + corner, side, side, "none", "kernel", 1.5, dash="5 4")
+    picture.rect(x0 + corner, y0 + corner, side, side, "kernel", "kernel", 2.5, opacity=0.3)
+
+
+def _draw_growth(picture, fields, layer):
+    """Draw a bar for the field after each layer; a click on a bar goes to its layer."""
+    width, base, tallest = 456 / len(fields), 376, 84
+    picture.text(12, 284, "field after each layer", 15, "start", "muted")
+    for i, (field, _, _) in enumerate(fields):
+        x, height = 12 + i * width, max(2, field * tallest / fields[-1][0])
+        here = i == layer - 1
+        picture.rect(
+            x + 2, base - height, width - 4, height, "kernel", opacity=1 if here else 0.4, set={"layer": i + 1},
+            title=str(field),
+        )
+        if here or len(fields) < 12:
+            picture.text(x + width / 2, base - height - 5, str(field), 14, weight="600" if here else None)
+        picture.text(x + width / 2, base + 17, str(i + 1), 13, fill="ink" if here else "muted")
+
+
+def _plain(x):
+    """Return a number that is a multiple of a half as text."""
+    return number(x, 0 if x == int(x) else 1)
+
+
+def _place(x):
+    """Return a coordinate as text with one decimal, as a path takes it."""
+    return number(x, 1).replace("−", "-")
+
+
+# --- the effective receptive field -------------------------------------------------------
+
+
+@explorer(layers=range(1, 21), weights=("equal", "random", "random with ReLU"), play="layers")
+def effective_field(data, layers=8, weights="equal"):
+    """How strongly the middle output depends on each column of pixels, under the theoretical field.
+
+    `data` holds, for each kind of weights, one profile a depth: from the middle pixel to the
+    border of the theoretical field, the middle being 1.
+    """
+    half = data[weights][layers - 1]
+    profile = half[:0:-1] + half
+    field, total = len(profile), sum(profile)
+    spread = math.sqrt(sum(value * (i - layers) ** 2 for i, value in enumerate(profile)) / total)
+    cell, base, tallest = 11, 236, 190
+    left = (WIDTH - field * cell) / 2
+    picture = Picture(WIDTH, 320, f"The gradient at the input of {layers} layers, with a bell curve over it")
+    for i, value in enumerate(profile):
+        inside = abs(i - layers) <= 2 * spread
+        picture.rect(left + i * cell + 1, base - value * tallest, cell - 2, value * tallest, "input", opacity=0.85 if inside else 0.35)
+    middle = WIDTH / 2
+    points = []
+    for step in range(-40, 41):
+        offset = step * (layers + 0.5) / 40
+        points.append((middle + offset * cell, base - math.exp(-(offset**2) / (2 * spread**2)) * tallest))
+    picture.curve(points, "ink", 1.5, dash="4 3")
+    picture.line(8, base, WIDTH - 8, base, "faint", 1.5)
+    for y, width, role, words in (
+        (base + 16, field * cell, "kernel", f"theoretical {field}"),
+        (base + 52, 4 * spread * cell, "input", f"effective {number(4 * spread, 1)}"),
+    ):
+        picture.line(middle - width / 2, y, middle + width / 2, y, role, 4)
+        picture.text(middle, y + 20, words, 16, fill=role, weight="600")
+    share = number(400 * spread / field)
+    end = f"as √({layers}·(3² − 1)/12) says. " if weights == "equal" else "measured by the gradient. "
+    return picture.svg(), (
+        f"{layers} layers of 3 × 3, {weights} weights: an output can see {field} pixels. Its standard deviation is "
+        f"{number(spread, 2)} pixels, {end}Four of them, {number(4 * spread, 1)} pixels, are {share}% of the field."
+    )
+
+
+# --- a convolution as a matrix -----------------------------------------------------------
+
+IMAGE = [0, 0, 7, 9, 0, 0, 0, 6, 9, 9, 0, 0, 4, 9, 5, 9, 0, 0, 0, 0, 0, 9, 1, 0, 0, 0, 0, 9, 2, 0, 0, 6, 9, 9, 9, 7]
+SIDE = 6  # of `IMAGE`, a handwritten one
+
+
+@explorer(kernel=range(1, SIDE + 1), row=range(0, SIDE * SIDE), play="kernel")
+def toeplitz(kernel=3, row=5):
+    """A convolution as a matrix on a 6 × 6 image, and what equal weights leave of the image."""
+    places = SIDE - kernel + 1
+    row = min(row, places * places - 1)
+    rows = [formulas.matrix_row(SIDE, kernel, i) for i in range(places * places)]
+    output = [sum(IMAGE[column] for column in columns) / kernel**2 for columns in rows]
+    picture = Picture(WIDTH, 366, f"The matrix of a {kernel} by {kernel} kernel on a {SIDE} by {SIDE} image")
+    picture.text(70, 22, "input", 15, fill="input")
+    _draw_image(picture, 10, 32, 20, SIDE, IMAGE, "input")
+    top, left = row // places, row % places
+    picture.rect(10 + left * 20, 32 + top * 20, kernel * 20, kernel * 20, "none", "kernel", 3)
+    picture.text(70, 196, "output", 15, fill="output")
+    corner = 70 - places * 10
+    _draw_image(picture, corner, 206, 20, places, output, "output", clickable=True)
+    picture.rect(corner + left * 20, 206 + top * 20, 20, 20, "none", "kernel", 3)
+    x0, y0, cell = 156, 32, 8.75
+    width, height = SIDE * SIDE * cell, places * places * cell
+    picture.text(x0 + width / 2, 22, f"matrix {places * places} × {SIDE * SIDE}", 15)
+    picture.rect(x0, y0, width, height, "paper")
+    for tap in range(kernel * kernel):
+        d = "".join(f"M{_place(x0 + rows[i][tap] * cell)} {_place(y0 + i * cell)}h8v8h-8z" for i in range(len(rows)))
+        picture.path(d, "kernel", opacity=1 - 0.65 * tap / (kernel * kernel))
+    picture.path(
+        "".join(f"M{_place(x0 + i * SIDE * cell)} {y0}v{_place(height)}" for i in range(SIDE + 1))
+        + "".join(f"M{x0} {_place(y0 + i * places * cell)}h{_place(width)}" for i in range(places + 1)),
+        "none", "padding", 1,
+    )
+    picture.rect(x0 - 2, y0 + row * cell - 1.5, width + 4, cell + 2.5, "none", "ink", 1.5)
+    return picture.svg(), _matrix_in_words(kernel, places, row, output)
+
+
+def _draw_image(picture, x, y, cell, side, values, role, clickable=False):
+    """Draw a square image of values from 0 to 9, the more the darker."""
+    picture.rect(x, y, side * cell, side * cell, "paper")
+    for i, value in enumerate(values):
+        at = (x + i % side * cell, y + i // side * cell, cell, cell)
+        picture.rect(*at, role, "faint", 1, opacity=value / 9, set={"row": i} if clickable else None)
+
+
+def _matrix_in_words(kernel, places, row, output):
+    """Return what is in the matrix, what the chosen row does, and the call in PyTorch."""
+    entries, used, different = formulas.weights_in_matrix(1, 1, SIDE, kernel)
+    words = f"Of {number(entries)} entries {used} are not zero, made of {different} "
+    words += "weight. " if different == 1 else "weights. "
+    words += f"Row {row} makes output ({row // places}, {row % places}) = {number(output[row], 2)}"
+    if kernel == 1:
+        words += ": the matrix is the identity, and the image stays as it is. "
+    elif places == 1:
+        words += ": one row of equal weights, and only the mean of the image is left. "
+    else:
+        words += f", the mean of {kernel} × {kernel} pixels. "
+    return words + f"In PyTorch: F.conv2d(x, torch.full((1, 1, {kernel}, {kernel}), 1 / {kernel * kernel}))"

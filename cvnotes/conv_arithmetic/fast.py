@@ -9,20 +9,25 @@ from cvnotes.conv_arithmetic import formulas
 def conv_matrix(w, input_size, *, stride=1, padding=0, dilation=1):
     """Same contract as `reference.conv_matrix`.
 
-    From one output to the next, a tap moves by a constant distance in memory. So all entries
-    that are not zero are one strided view of the matrix, and one copy fills them; no loop runs.
-    Memory: the matrix, and where there is padding once more, with columns for the padding.
+    Which tap of which place meets which pixel is the same for every filter and channel. So it
+    is found once, and one indexed assignment writes all weights; no loop runs.
+    Memory: the matrix, and four integers for each of the OH·OW·KH·KW meetings.
     """
     (H, W), S, P, D, (OH, OW) = formulas.conv_matrix_arguments(w, input_size, stride, padding, dilation)
     O, C, KH, KW = w.shape
-    matrix = w.new_zeros(O, OH, OW, C, H + 2 * P[0], W + 2 * P[1])
-    o, y, x, c, row, column = matrix.stride()
-    taps = matrix.as_strided(
-        (O, OH, OW, C, KH, KW), (o, y + S[0] * row, x + S[1] * column, c, D[0] * row, D[1] * column)
-    )
-    taps.copy_(w[:, None, None])
-    matrix = matrix[..., P[0] : P[0] + H, P[1] : P[1] + W]
-    return matrix.reshape(O * OH * OW, C * H * W)  # (O·OH·OW, C·H·W)
+    row = _pixels(OH, KH, S[0], P[0], D[0], w.device)  # (OH, KH)
+    column = _pixels(OW, KW, S[1], P[1], D[1], w.device)  # (OW, KW)
+    inside = ((row >= 0) & (row < H))[:, None, :, None] & ((column >= 0) & (column < W))[:, None, :]
+    y, x, i, j = inside.nonzero(as_tuple=True)
+    matrix = w.new_zeros(O, OH, OW, C, H, W)
+    matrix[:, y, x, :, row[y, i], column[x, j]] = w[:, :, i, j].permute(2, 0, 1)  # (meetings, O, C)
+    return matrix.view(O * OH * OW, C * H * W)  # (O·OH·OW, C·H·W)
+
+
+def _pixels(places, taps, stride, padding, dilation, device):
+    """Return the input pixel that each tap of each place meets, along one axis: (places, taps)."""
+    place = torch.arange(places, device=device)[:, None]
+    return place * stride + torch.arange(taps, device=device) * dilation - padding
 
 
 def effective_receptive_field(x, weights, *, strides=1, paddings=0, relu=False):
