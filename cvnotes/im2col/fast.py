@@ -10,7 +10,7 @@ from torch.autograd import Function
 from cvnotes import shapes
 from cvnotes.im2col import formulas
 
-CACHE = 4 << 20  # bytes that pixels and sums of one batch of images should stay below
+CACHE = 8 << 20  # bytes that are written again and again stay below this, to stay in the cache
 
 
 def conv2d_loops(x, w, b=None, *, stride=1, padding=0, dilation=1):
@@ -189,38 +189,36 @@ class _Plan:
                     columns = _meeting(phase[1], x.shape[3], sh, padding[1], self.pitch)
                     self.phases.append(((rows[0], columns[0]), (rows[1], columns[1])))
                 self.taps.append((numbers[phase], i * dv // sv * self.pitch + j * dh // sh))
-        image = self.height * self.pitch * (w.shape[1] * len(self.phases) + w.shape[0])
-        self.batch = max(1, min(len(x), CACHE // (image * x.element_size())))
-
-    def batches(self):
-        """Yield slices of images, and how many places each spans, first to last."""
-        for n in range(0, self.shape[0], self.batch):
-            size = min(self.batch, self.shape[0] - n)
-            rows = (size - 1) * self.height + self.places[0] - 1
-            yield slice(n, n + size), rows * self.pitch + self.places[1]
+        image = self.height * self.pitch * (w.shape[1] * len(self.phases) + self.filters)
+        most = max(1, min(len(x), CACHE // (image * x.element_size())))
+        self.batch = next(n for n in range(most, 0, -1) if len(x) % n == 0)  # so all are alike
+        rows = (self.batch - 1) * self.height + places[0] - 1
+        self.count = rows * self.pitch + places[1]  # places of a batch, from the first to the last
+        self.batches = [slice(n, n + self.batch) for n in range(0, len(x), self.batch)]
 
     def pixels(self, like):
-        """Return zeros for the pixels of a batch: (phases, pixels, C)."""
-        return like.new_zeros(len(self.phases), self.batch * self.height * self.pitch, self.shape[1])
+        """Return zeros for the pixels of a batch, (phases, pixels, C), and a list of slices of
+        them, (count, C): for each tap the pixels that it meets."""
+        pixels = like.new_zeros(len(self.phases), self.batch * self.height * self.pitch, self.shape[1])
+        return pixels, [pixels[phase].narrow(0, shift, self.count) for phase, shift in self.taps]
 
     def grid(self, rows):
         """Return a view of rows (.., pixels, channels) as (.., images, channels, height, pitch)."""
-        grid = rows.unflatten(-2, (self.batch, self.height, self.pitch))
-        return grid.movedim(-1, -3)
+        return rows.unflatten(-2, (self.batch, self.height, self.pitch)).movedim(-1, -3)
 
     def fill(self, pixels, x):
-        """Write the images `x` into `pixels`."""
+        """Write a batch of images into `pixels`."""
         for phase, ((rows, columns), (ys, xs)) in zip(self.grid(pixels), self.phases):
-            phase[: len(x), :, rows, columns] = x[:, :, ys, xs]
+            phase[:, :, rows, columns] = x[:, :, ys, xs]
 
     def sums(self, new):
-        """Return room for the outputs of a batch, (pixels, O), and a view (images, O, OH, OW)."""
+        """Return room for the outputs of a batch, (count, O), and a view of it, (n, O, OH, OW)."""
         sums = new(self.batch * self.height * self.pitch, self.filters)
-        return sums, self.grid(sums)[:, :, : self.places[0], : self.places[1]]
+        return sums[: self.count], self.grid(sums)[:, :, : self.places[0], : self.places[1]]
 
     def matrices(self, w):
-        """Return `w` as one matrix a tap: (KH·KW, C, O)."""
-        return w.permute(2, 3, 1, 0).flatten(0, 1).contiguous()
+        """Return `w` as a list of one matrix (C, O) a tap."""
+        return w.permute(2, 3, 1, 0).flatten(0, 1).contiguous().unbind()
 
 
 class _Output(Function):
@@ -232,14 +230,14 @@ class _Output(Function):
         ctx.save_for_backward(x, w)
         ctx.plan, ctx.bias = plan, b is not None
         y = x.new_empty(plan.shape[0], plan.filters, *plan.places)
-        pixels, (sums, view), matrices = plan.pixels(x), plan.sums(x.new_empty), plan.matrices(w)
-        for images, count in plan.batches():
+        (pixels, shifted), (sums, view) = plan.pixels(x), plan.sums(x.new_empty)
+        first, *rest = zip(shifted, plan.matrices(w))
+        for images in plan.batches:
             plan.fill(pixels, x[images])
-            for t, (phase, shift) in enumerate(plan.taps):
-                shifted = pixels[phase, shift : shift + count]
-                sums[:count].addmm_(shifted, matrices[t], beta=0 if t == 0 else 1)
-            part = view[: len(y[images])]
-            y[images] = part if b is None else part.add_(b[:, None, None])
+            torch.mm(*first, out=sums)
+            for tap in rest:
+                sums.addmm_(*tap)
+            y[images] = view if b is None else view.add_(b[:, None, None])
         return y  # (N, O, OH, OW)
 
     @staticmethod
@@ -258,15 +256,15 @@ class _InputGradient(Function):
         ctx.save_for_backward(w, g)
         ctx.plan = plan
         dx = g.new_zeros(plan.shape)
-        pixels, (sums, view), matrices = plan.pixels(g), plan.sums(g.new_zeros), plan.matrices(w)
-        for images, count in plan.batches():
-            view[: len(g[images])] = g[images]
+        (pixels, shifted), (sums, view) = plan.pixels(g), plan.sums(g.new_zeros)
+        matrices = plan.matrices(w)
+        for images in plan.batches:
+            view.copy_(g[images])
             pixels.zero_()
-            for t, (phase, shift) in enumerate(plan.taps):
-                pixels[phase, shift : shift + count].addmm_(sums[:count], matrices[t].t())
-            part = dx[images]
-            for grid, ((rows, columns), (ys, xs)) in zip(plan.grid(pixels), plan.phases):
-                part[:, :, ys, xs] = grid[: len(part), :, rows, columns]
+            for target, matrix in zip(shifted, matrices):
+                target.addmm_(sums, matrix.t())
+            for phase, ((rows, columns), (ys, xs)) in zip(plan.grid(pixels), plan.phases):
+                dx[images, :, ys, xs] = phase[:, :, rows, columns]
         return dx  # (N, C, H, W)
 
     @staticmethod
@@ -282,13 +280,13 @@ class _WeightGradient(Function):
     def forward(ctx, x, g, plan):
         ctx.save_for_backward(x, g)
         ctx.plan = plan
-        pixels, (sums, view) = plan.pixels(x), plan.sums(x.new_zeros)
+        (pixels, shifted), (sums, view) = plan.pixels(x), plan.sums(x.new_zeros)
         dw = x.new_zeros(len(plan.taps), plan.filters, plan.shape[1])  # (KH·KW, O, C)
-        for images, count in plan.batches():
+        for images in plan.batches:
             plan.fill(pixels, x[images])
-            view[: len(g[images])] = g[images]
-            for t, (phase, shift) in enumerate(plan.taps):
-                dw[t].addmm_(sums[:count].t(), pixels[phase, shift : shift + count])
+            view.copy_(g[images])
+            for matrix, met in zip(dw, shifted):
+                matrix.addmm_(sums.t(), met)
         return dw.unflatten(0, plan.kernel).permute(2, 3, 0, 1).contiguous()  # (O, C, KH, KW)
 
     @staticmethod
