@@ -198,9 +198,9 @@ def _short(text):
 def _drawn_svg(svg):
     """Return SVG text whose root has no name and no size of its own."""
     head, rest = svg.split(">", 1)
+    natural = re.search(r'\swidth="([\d.]+)"', head) or re.search(r'viewBox="\S+ \S+ (\S+) \S+"', head)
     head = re.sub(r'\s(?:role|aria-label|width|height|style)="[^"]*"', "", head)
-    box = re.search(r'viewBox="\S+ \S+ (\S+) \S+"', head)
-    widest = f" max-width: {round(float(box[1]))}px;" if box else ""
+    widest = f" max-width: {round(float(natural[1]))}px;" if natural else ""
     return f'{head} style="display: block; width: 100%;{widest} height: auto; margin: 0 auto">{rest}'
 
 
