@@ -167,7 +167,12 @@ def set_mathjax(app, config):
     """Let pages load MathJax from the book itself."""
     config.mathjax_path = "mathjax/tex-chtml.js"
     # Without its menu, MathJax asks for nothing more; the formulas are read out from hidden MathML.
-    config.mathjax3_config = {"options": {"enableMenu": False}, **(config.mathjax3_config or {})}
+    # `textmacros` makes the underscore of `output\_padding` in a formula what it is in LaTeX.
+    config.mathjax3_config = {
+        "loader": {"load": ["[tex]/textmacros"]},
+        "tex": {"packages": {"[+]": ["textmacros"]}},
+        "options": {"enableMenu": False},
+    }
 
 
 # What the theme and docutils write into pages, and what should stand there instead.
