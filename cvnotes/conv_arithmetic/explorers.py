@@ -31,7 +31,7 @@ def _walk(label, size, kernel, places, unseen, options):
     left = (WIDTH - cells * cell - gap - 34) / 2
     top, first = 30, 30 + cell + 12
     right = left + cells * cell + gap
-    picture = Picture(WIDTH, max(first + places * row + 28, 210), label)
+    picture = Picture(WIDTH, max(first + places * row + 28, 170), label)
     for pixel in unseen:
         x = left + (padding + pixel) * cell
         picture.rect(x, top, cell, first - top + places * row, "ignore", opacity=0.22)

@@ -9,23 +9,28 @@ from cvnotes.conv_arithmetic import formulas
 def conv_matrix(w, input_size, *, stride=1, padding=0, dilation=1):
     """Same contract as `reference.conv_matrix`.
 
-    Which tap of which place meets which pixel is the same for every filter and channel. So it
-    is found once, and one indexed assignment writes all weights; no loop runs.
-    Memory: the matrix, and four integers for each of the OH·OW·KH·KW meetings.
+    Which tap of which place meets which pixel is the same for every filter and
+    channel. So it is found once, and one indexed assignment writes all weights;
+    no loop runs. Memory: the matrix, the weights that are written, and a few
+    integers for each of the OH·OW·KH·KW meetings.
     """
-    (H, W), S, P, D, (OH, OW) = formulas.conv_matrix_arguments(w, input_size, stride, padding, dilation)
+    (H, W), S, P, D, (OH, OW) = formulas.conv_matrix_arguments(
+        w, input_size, stride, padding, dilation
+    )
     O, C, KH, KW = w.shape
     row = _pixels(OH, KH, S[0], P[0], D[0], w.device)  # (OH, KH)
     column = _pixels(OW, KW, S[1], P[1], D[1], w.device)  # (OW, KW)
-    inside = ((row >= 0) & (row < H))[:, None, :, None] & ((column >= 0) & (column < W))[:, None, :]
-    y, x, i, j = inside.nonzero(as_tuple=True)
+    in_height, in_width = (row >= 0) & (row < H), (column >= 0) & (column < W)
+    meetings = in_height[:, None, :, None] & in_width[:, None, :]  # (OH, OW, KH, KW)
+    y, x, i, j = meetings.nonzero(as_tuple=True)
     matrix = w.new_zeros(O, OH, OW, C, H, W)
-    matrix[:, y, x, :, row[y, i], column[x, j]] = w[:, :, i, j].permute(2, 0, 1)  # (meetings, O, C)
+    found = w[:, :, i, j].permute(2, 0, 1)  # (meetings, O, C)
+    matrix[:, y, x, :, row[y, i], column[x, j]] = found
     return matrix.view(O * OH * OW, C * H * W)  # (O·OH·OW, C·H·W)
 
 
 def _pixels(places, taps, stride, padding, dilation, device):
-    """Return the input pixel that each tap of each place meets, along one axis: (places, taps)."""
+    """Return the pixel that each tap of each place meets, along one axis."""
     place = torch.arange(places, device=device)[:, None]
     return place * stride + torch.arange(taps, device=device) * dilation - padding
 
@@ -33,8 +38,9 @@ def _pixels(places, taps, stride, padding, dilation, device):
 def effective_receptive_field(x, weights, *, strides=1, paddings=0, relu=False):
     """Same contract as `reference.effective_receptive_field`.
 
-    Autograd carries the gradient back, layer by layer, through torch's own convolutions. Memory:
-    the planes of all layers, as in training. The result can be differentiated in turn.
+    Autograd carries the gradient back, layer by layer, through torch's own
+    convolutions. Memory: the planes of all layers, as in training. The result
+    can be differentiated in turn.
     """
     layers, (OH, OW) = formulas.stack_arguments(x, weights, strides, paddings)
     wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *weights))

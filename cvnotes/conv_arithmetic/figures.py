@@ -93,5 +93,22 @@ def plot_spread(spreads, depths):
         for kind, marker, colour in zip(KINDS, "osD", ("#0072b2", "#00805f", "#aa3377")):
             axes.plot(depths, 4 * np.array(spreads[kind]), marker, color=colour, markersize=4, label=kind)
         axes.set(xlabel="layers of 3 × 3, n", ylabel="pixels", xlim=(0, depths[-1] + 0.5), ylim=(0, None))
+        axes.set_xticks(range(0, depths[-1] + 1, 5))
         axes.legend()
         return figure
+
+
+def speed_table(speed):
+    """Return what `benchmarks/conv_arithmetic.py` measured, as lines of text."""
+    hardware, results = speed["default"]["hardware"], speed["default"]["results"]
+    lines = [f"{hardware['processor']}, {hardware['threads']} threads, torch {hardware['torch']}"]
+    for task in results:
+        if task in ("case", "memory"):
+            continue
+        lines.append(f"{task:38}{'default':>9}{'keeps pages':>13}")
+        for name in results[task]:
+            times = [1000 * speed[allocator]["results"][task][name]["seconds"] for allocator in ("default", "keep_pages")]
+            lines.append(f"  {name:36}{times[0]:9.3f}{times[1]:13.3f} ms")
+    lines.append("memory, 24×24")
+    lines += [f"  {name:36}{size / 1e6:9.2f} MB" for name, size in results["memory"].items()]
+    return "\n".join(lines)
