@@ -6,7 +6,7 @@ from cvnotes import shapes
 from cvnotes.conv_arithmetic import formulas
 from cvnotes.explorer import Picture, explorer, number
 
-WIDTH = 480  # of every picture: at 330 pixels on a phone a text of 16 units is 11 pixels high
+WIDTH = 400  # of every picture: narrow, so that its text is large enough on a phone
 
 
 @explorer(size=range(3, 13), kernel=range(1, 8), stride=range(1, 5), padding=range(0, 5), dilation=range(1, 4))
@@ -26,8 +26,8 @@ def _walk(label, size, kernel, places, unseen, options):
     """Return the picture: the padded input on top, below it a row for each place of the kernel."""
     stride, padding, dilation = options["stride"], options["padding"], options["dilation"]
     cells = size + 2 * padding
-    cell = min(34, 396 // cells)
-    gap, row = 30, 24 if places <= 10 else 17
+    cell = min(34, 328 // cells)
+    gap, row = 22, 24 if places <= 10 else 17
     left = (WIDTH - cells * cell - gap - 34) / 2
     top, first = 30, 30 + cell + 12
     right = left + cells * cell + gap
@@ -92,8 +92,8 @@ def transposed_size(size=3, kernel=3, stride=2, padding=0, output_padding=0):
     made = shapes.transposed_output_size(size, kernel, output_padding=output_padding, **options)
     full = (size - 1) * stride + kernel
     cells = max(full, padding + made)
-    cell = min(34, 400 // cells)
-    left, top, row = 58 + (412 - cells * cell) / 2, 38, 24
+    cell = min(34, 336 // cells)
+    left, top, row = 50 + (340 - cells * cell) / 2, 38, 24
     picture = Picture(WIDTH, top + 5 * row + 78, f"{size} inputs become {made} outputs")
     picture.text(left - 26, 22, "input", 15, fill="input")
     counts = [0] * cells
@@ -150,14 +150,14 @@ def receptive_field(network="VGG-16", layer=7):
     outputs = formulas.stack_sizes(size, layers[:layer])[-1]
     name = formulas.NETWORKS[network][layer - 1][0]
     label = f"One output of {name} of {network} sees {field} by {field} of {size} by {size} pixels"
-    picture = Picture(WIDTH, 400, label)
+    picture = Picture(WIDTH, 352, label)
     _draw_field(picture, size, fields, layer, outputs)
     lines = (
         (f"{layer}  {name}", "ink"), (f"field {field} × {field}", "kernel"), (f"jump {jump}", "output"),
         (f"start {_plain(start)}", "ink"), (f"{outputs} × {outputs} outputs", "ink"),
     )
     for i, (line, role) in enumerate(lines):
-        picture.text(284, 56 + 28 * i, line, 18, "start", role, "600" if i < 2 else None)
+        picture.text(236, 44 + 28 * i, line, 17, "start", role, "600" if i < 2 else None)
     _draw_growth(picture, fields, layer)
     kernel, stride, padding, _ = layers[layer - 1]
     words = f"{network} has {len(layers)} layers, so this is the last. " if asked > layer else ""
@@ -175,8 +175,8 @@ def _draw_field(picture, size, fields, layer, outputs):
     middle = (outputs - 1) // 2
     place = lambda p: start + p * jump - field / 2  # noqa: E731  the first pixel that output p sees
     whole = max(size, fields[-1][0])
-    scale, x0 = 244 / whole, 14 + 244 * (whole - size) / 2 / whole
-    y0 = x0 - 4
+    scale, x0 = 200 / whole, 10 + 200 * (whole - size) / 2 / whole
+    y0 = x0 - 2
     picture.rect(x0, y0, size * scale, size * scale, "input", "input", 2, opacity=0.22)
     if outputs <= 14:
         dots = "".join(
@@ -192,13 +192,13 @@ def _draw_field(picture, size, fields, layer, outputs):
 
 def _draw_growth(picture, fields, layer):
     """Draw a bar for the field after each layer; a click on a bar goes to its layer."""
-    width, base, tallest = 456 / len(fields), 376, 84
-    picture.text(12, 284, "field after each layer", 15, "start", "muted")
+    width, base, tallest = 380 / len(fields), 328, 78
+    picture.text(10, 238, "field after each layer", 15, "start", "muted")
     for i, (field, _, _) in enumerate(fields):
-        x, height = 12 + i * width, max(2, field * tallest / fields[-1][0])
+        x, height = 10 + i * width, max(2, field * tallest / fields[-1][0])
         here = i == layer - 1
         picture.rect(
-            x + 2, base - height, width - 4, height, "kernel", opacity=1 if here else 0.4, set={"layer": i + 1},
+            x + 1.5, base - height, width - 3, height, "kernel", opacity=1 if here else 0.4, set={"layer": i + 1},
             title=str(field),
         )
         if here or len(fields) < 12:
@@ -230,12 +230,13 @@ def effective_field(data, layers=8, weights="equal"):
     profile = half[:0:-1] + half
     field, total = len(profile), sum(profile)
     spread = math.sqrt(sum(value * (i - layers) ** 2 for i, value in enumerate(profile)) / total)
-    cell, base, tallest = 11, 236, 190
+    cell, base, tallest = 9, 206, 180
     left = (WIDTH - field * cell) / 2
-    picture = Picture(WIDTH, 320, f"The gradient at the input of {layers} layers, with a bell curve over it")
+    picture = Picture(WIDTH, 282, f"The gradient at the input of {layers} layers, with a bell curve over it")
     for i, value in enumerate(profile):
         inside = abs(i - layers) <= 2 * spread
-        picture.rect(left + i * cell + 1, base - value * tallest, cell - 2, value * tallest, "input", opacity=0.85 if inside else 0.35)
+        height, opacity = value * tallest, 0.85 if inside else 0.35
+        picture.rect(left + i * cell + 1, base - height, cell - 2, height, "input", opacity=opacity)
     middle = WIDTH / 2
     points = []
     for step in range(-40, 41):
@@ -248,11 +249,12 @@ def effective_field(data, layers=8, weights="equal"):
         (base + 52, 4 * spread * cell, "input", f"effective {number(4 * spread, 1)}"),
     ):
         picture.line(middle - width / 2, y, middle + width / 2, y, role, 4)
-        picture.text(middle, y + 20, words, 16, fill=role, weight="600")
+        picture.text(middle, y + 19, words, 16, fill=role, weight="600")
     share = number(400 * spread / field)
     end = f"as √({layers}·(3² − 1)/12) says. " if weights == "equal" else "measured by the gradient. "
+    stack = "1 layer" if layers == 1 else f"{layers} layers"
     return picture.svg(), (
-        f"{layers} layers of 3 × 3, {weights} weights: an output can see {field} pixels. Its standard deviation is "
+        f"{stack} of 3 × 3, {weights} weights: an output can see {field} pixels. Its standard deviation is "
         f"{number(spread, 2)} pixels, {end}Four of them, {number(4 * spread, 1)} pixels, are {share}% of the field."
     )
 
@@ -270,28 +272,28 @@ def toeplitz(kernel=3, row=5):
     row = min(row, places * places - 1)
     rows = [formulas.matrix_row(SIDE, kernel, i) for i in range(places * places)]
     output = [sum(IMAGE[column] for column in columns) / kernel**2 for columns in rows]
-    picture = Picture(WIDTH, 366, f"The matrix of a {kernel} by {kernel} kernel on a {SIDE} by {SIDE} image")
-    picture.text(70, 22, "input", 15, fill="input")
-    _draw_image(picture, 10, 32, 20, SIDE, IMAGE, "input")
+    picture = Picture(WIDTH, 300, f"The matrix of a {kernel} by {kernel} kernel on a {SIDE} by {SIDE} image")
+    picture.text(58, 22, "input", 15, fill="input")
+    _draw_image(picture, 7, 32, 17, SIDE, IMAGE, "input")
     top, left = row // places, row % places
-    picture.rect(10 + left * 20, 32 + top * 20, kernel * 20, kernel * 20, "none", "kernel", 3)
-    picture.text(70, 196, "output", 15, fill="output")
-    corner = 70 - places * 10
-    _draw_image(picture, corner, 206, 20, places, output, "output", clickable=True)
-    picture.rect(corner + left * 20, 206 + top * 20, 20, 20, "none", "kernel", 3)
-    x0, y0, cell = 156, 32, 8.75
+    picture.rect(7 + left * 17, 32 + top * 17, kernel * 17, kernel * 17, "none", "kernel", 3)
+    picture.text(58, 168, "output", 15, fill="output")
+    corner = 58 - places * 8.5
+    _draw_image(picture, corner, 178, 17, places, output, "output", clickable=True)
+    picture.rect(corner + left * 17, 178 + top * 17, 17, 17, "none", "kernel", 3)
+    x0, y0, cell = 126, 32, 7.4
     width, height = SIDE * SIDE * cell, places * places * cell
     picture.text(x0 + width / 2, 22, f"matrix {places * places} × {SIDE * SIDE}", 15)
     picture.rect(x0, y0, width, height, "paper")
     for tap in range(kernel * kernel):
-        d = "".join(f"M{_place(x0 + rows[i][tap] * cell)} {_place(y0 + i * cell)}h8v8h-8z" for i in range(len(rows)))
+        d = "".join(f"M{_place(x0 + rows[i][tap] * cell)} {_place(y0 + i * cell)}h6.6v6.6h-6.6z" for i in range(len(rows)))
         picture.path(d, "kernel", opacity=1 - 0.65 * tap / (kernel * kernel))
     picture.path(
         "".join(f"M{_place(x0 + i * SIDE * cell)} {y0}v{_place(height)}" for i in range(SIDE + 1))
         + "".join(f"M{x0} {_place(y0 + i * places * cell)}h{_place(width)}" for i in range(places + 1)),
         "none", "padding", 1,
     )
-    picture.rect(x0 - 2, y0 + row * cell - 1.5, width + 4, cell + 2.5, "none", "ink", 1.5)
+    picture.rect(x0 - 2, y0 + row * cell - 1.8, width + 4, cell + 2.8, "none", "ink", 1.5)
     return picture.svg(), _matrix_in_words(kernel, places, row, output)
 
 
