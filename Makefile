@@ -11,7 +11,8 @@ READY = $(VENV)/.ready
 # One number of threads, so that sums of floats are the same wherever a chapter is executed.
 export OMP_NUM_THREADS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
-BUILD = $(BIN)/jupyter-book build chapters --config _config.yml --toc "$(CURDIR)/_toc.yml" --path-output .
+# From nothing each time, so that no page stays whose chapter is gone.
+BUILD = rm -rf _build/html && $(BIN)/jupyter-book build chapters --config _config.yml --toc "$(CURDIR)/_toc.yml" --path-output .
 PARALLEL = -n 2 --dist loadfile
 # Looks at the built pages, in the browser; the rest needs no built book.
 PAGES = tests/test_book.py
