@@ -107,7 +107,7 @@ def test_receptive_field_is_where_the_gradient_is_not_zero():
     random = np.random.default_rng(0)
     for _ in range(150):
         layers = [
-            (int(random.integers(1, 6)), int(random.integers(1, 3)), int(random.integers(0, 4)), int(random.integers(1, 4)))
+            tuple(int(random.integers(low, high)) for low, high in ((1, 6), (1, 3), (0, 4), (1, 4)))
             for _ in range(random.integers(1, 5))
         ]
         assert shapes.receptive_field(layers)[-1] == measured_field(layers), layers

@@ -91,7 +91,7 @@ output_padding = Exercise(
         "This is the number of places less one; what the division leaves over is wanted.":
             _OUTPUT_PADDING + "return (size + 2 * padding - kernel_size) // stride\n",
     },
-    hint="The transposed convolution makes (OH − 1)·stride − 2·padding + kernel_size pixels; how many are missing?",
+    hint="Without it, the way back makes (OH − 1)·stride − 2·padding + kernel_size pixels; how many are missing?",
     notice="It is what the floor of the forward convolution dropped, and always less than the stride.",
 )
 
@@ -185,7 +185,7 @@ places = size - len(kernel) + 1
     cases=_banded_cases,
     expected=_banded,
     wrong={
-        "A network's convolution does not turn the kernel round: its first weight meets the first pixel.": _BANDED + """\
+        "The kernel is not turned round here: in each place its first weight meets the first pixel.": _BANDED + """\
 places = size - len(kernel) + 1
     matrix = np.zeros((places, size))
     for place in range(places):

@@ -69,8 +69,8 @@ def _walk_in_words(size, kernel, places, unseen, options):
     """Return the formula with its numbers, what is never seen, and the call in PyTorch."""
     stride, padding, dilation = options["stride"], options["padding"], options["dilation"]
     top = size + 2 * padding - dilation * (kernel - 1) - 1
-    words = f"⌊({size} + 2·{padding} − {dilation}·({kernel} − 1) − 1) / {stride}⌋ + 1 = ⌊{top}/{stride}⌋ + 1 = {places}"
-    words += " output. " if places == 1 else " outputs. "
+    words = f"⌊({size} + 2·{padding} − {dilation}·({kernel} − 1) − 1) / {stride}⌋ + 1 = ⌊{top}/{stride}⌋ + 1 = "
+    words += "1 output. " if places == 1 else f"{places} outputs. "
     if not unseen:
         words += "Every input pixel is seen. "
     elif len(unseen) == 1:
@@ -113,7 +113,8 @@ def transposed_size(size=3, kernel=3, stride=2, padding=0, output_padding=0):
         if kept and (cell > 19 or (i - padding) % 2 == 0):  # too narrow cells: every other number
             picture.text(x + cell / 2, y + cell / 2 + 5, str(i - padding), 15 if cell > 20 else 13)
         if not kept:
-            picture.path(f"M{x + 3} {y + 3}l{cell - 6} {cell - 6}m0 {6 - cell}l{6 - cell} {cell - 6}", "none", "padding", 1.5)
+            picture.line(x + 3, y + 3, x + cell - 3, y + cell - 3, "padding", 1.5)
+            picture.line(x + 3, y + cell - 3, x + cell - 3, y + 3, "padding", 1.5)
     picture.text(left + (padding + made / 2) * cell, y + cell + 20, "output", 15, fill="output")
     return picture.svg(), _transposed_in_words(size, kernel, made, output_padding, counts, options)
 
@@ -159,12 +160,15 @@ def receptive_field(network="VGG-16", layer=7):
     for i, (line, role) in enumerate(lines):
         picture.text(236, 44 + 28 * i, line, 17, "start", role, "600" if i < 2 else None)
     _draw_growth(picture, fields, layer)
-    kernel, stride, padding, _ = layers[layer - 1]
     words = f"{network} has {len(layers)} layers, so this is the last. " if asked > layer else ""
-    words += f"{name}, layer {layer} of {len(layers)} in {network}: kernel {kernel}, stride {stride}, padding {padding}. "
-    words += f"One output sees {field} × {field} pixels"
-    words += f", more than the whole image of {size}; the rest is padding. " if field > size else f" of {size} × {size}. "
-    words += f"The centres of two neighbours lie {jump} {'pixel' if jump == 1 else 'pixels'} apart; the first is at {_plain(start)}. "
+    words += f"{name} is layer {layer} of {len(layers)} in {network}. One output sees {field} × {field} pixels"
+    if field > size:
+        words += f", more than the image has with its {size} × {size}; the rest is padding. "
+    else:
+        words += f" of {size} × {size}. "
+    apart = "1 pixel" if jump == 1 else f"{jump} pixels"
+    words += f"The centres of two neighbours lie {apart} apart; the first is at {_plain(start)}. "
+    kernel, stride, padding, _ = layers[layer - 1]
     kind = "nn.MaxPool2d(" if name.startswith("pool") else "nn.Conv2d(C, O, "
     return picture.svg(), words + f"In PyTorch: {kind}kernel_size={kernel}, stride={stride}, padding={padding})"
 
@@ -286,7 +290,10 @@ def toeplitz(kernel=3, row=5):
     picture.text(x0 + width / 2, 22, f"matrix {places * places} × {SIDE * SIDE}", 15)
     picture.rect(x0, y0, width, height, "paper")
     for tap in range(kernel * kernel):
-        d = "".join(f"M{_place(x0 + rows[i][tap] * cell)} {_place(y0 + i * cell)}h6.6v6.6h-6.6z" for i in range(len(rows)))
+        d = "".join(
+            f"M{_place(x0 + columns[tap] * cell)} {_place(y0 + i * cell)}h6.6v6.6h-6.6z"
+            for i, columns in enumerate(rows)
+        )
         picture.path(d, "kernel", opacity=1 - 0.65 * tap / (kernel * kernel))
     picture.path(
         "".join(f"M{_place(x0 + i * SIDE * cell)} {y0}v{_place(height)}" for i in range(SIDE + 1))

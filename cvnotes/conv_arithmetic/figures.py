@@ -28,11 +28,9 @@ def effective_fields(depths, channels=8, runs=20):
         image = torch.zeros(1, 1, size, size, dtype=torch.float64)
         found["equal"] += fast.effective_receptive_field(image, [box] * depth).numpy()
         for _ in range(runs):
-            widths = [1] + [channels] * depth
-            weights = [
-                torch.from_numpy(random.standard_normal((widths[i + 1], widths[i], 3, 3)) * (2 / (9 * widths[i])) ** 0.5)
-                for i in range(depth)
-            ]
+            inputs = [1] + [channels] * (depth - 1)
+            weights = [random.standard_normal((channels, C, 3, 3)) * (2 / (9 * C)) ** 0.5 for C in inputs]
+            weights = [torch.from_numpy(w) for w in weights]
             x = torch.from_numpy(random.standard_normal((4, 1, size, size)))
             for kind in KINDS[1:]:
                 field = fast.effective_receptive_field(x, weights, relu=kind == KINDS[2]).numpy()
@@ -107,8 +105,8 @@ def speed_table(speed):
             continue
         lines.append(f"{task:38}{'default':>9}{'keeps pages':>13}")
         for name in results[task]:
-            times = [1000 * speed[allocator]["results"][task][name]["seconds"] for allocator in ("default", "keep_pages")]
-            lines.append(f"  {name:36}{times[0]:9.3f}{times[1]:13.3f} ms")
+            usual, kept = (1000 * speed[way]["results"][task][name]["seconds"] for way in ("default", "keep_pages"))
+            lines.append(f"  {name:36}{usual:9.3f}{kept:13.3f} ms")
     lines.append("memory, 24×24")
     lines += [f"  {name:36}{size / 1e6:9.2f} MB" for name, size in results["memory"].items()]
     return "\n".join(lines)
