@@ -2,7 +2,8 @@
 
 All candidates run in one process, in turn, round after round, so that whatever else the machine
 does slows all of them alike. What is compared are ratios within a round; a ratio travels to
-another machine better than a time does.
+another machine better than a time does. Two threads that wait for each other suffer more from a
+busy machine than one, so the rounds in which other processes worked least are the ones that count.
 
 A script in ``benchmarks/`` looks like this, and writes one file of ``chapters/data/``::
 
@@ -24,7 +25,8 @@ import time
 import tracemalloc
 from pathlib import Path
 
-SHORTEST = 0.005  # seconds that one sample lasts at least: a shorter call is repeated within it
+SHORTEST = 0.01  # seconds that one sample lasts at least: a shorter call is repeated within it
+CALM = 0.05  # processors that other processes may keep busy during a round that counts as calm
 THREADS = 2
 
 # By default, glibc gives every large block back to the system as it is freed, and the next one
@@ -33,8 +35,11 @@ THREADS = 2
 KEEP_PAGES = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "4294967296"}
 
 
-def compare(calls, *, rounds=9, warmup=2):
+def compare(calls, *, rounds=9, warmup=2, patience=20):
     """Time each of `calls`, a dict of functions without arguments, in turn; at least 7 rounds.
+
+    Where other processes disturb them, rounds are added for at most `patience` seconds, and the
+    `rounds` least disturbed count. They are chosen by what the others did, not by their times.
 
     Returns a dict with, for each name, `seconds` (the median), `fastest`, `slowest`, and
     `ratio`: a dict with the median, over the rounds, of its time divided by that of each other.
@@ -48,13 +53,16 @@ def compare(calls, *, rounds=9, warmup=2):
             call()
             took = time.perf_counter() - started
         repeats[name] = max(1, int(SHORTEST / max(took, 1e-7)))
-    times = {name: [] for name in calls}
-    for _ in range(rounds):
-        for name, call in calls.items():
-            started = time.perf_counter()
-            for _ in range(repeats[name]):
-                call()
-            times[name].append((time.perf_counter() - started) / repeats[name])
+    found, calm, began = [], 0, time.perf_counter()
+    while len(found) < rounds or (calm < rounds and time.perf_counter() - began < patience):
+        others, start = _work_of_others(), time.perf_counter()
+        times = {name: _seconds(call, repeats[name]) for name, call in calls.items()}
+        elapsed = time.perf_counter() - start
+        disturbance = max(0.0, _work_of_others() - others - 0.02) / elapsed  # it is told in hundredths
+        calm += disturbance <= CALM
+        found.append((disturbance, times))
+    found.sort(key=lambda each: each[0])
+    times = {name: [row[name] for _, row in found[:rounds]] for name in calls}
     return {
         name: {
             "seconds": statistics.median(own),
@@ -68,6 +76,24 @@ def compare(calls, *, rounds=9, warmup=2):
         }
         for name, own in times.items()
     }
+
+
+def _seconds(call, repeats):
+    started = time.perf_counter()
+    for _ in range(repeats):
+        call()
+    return (time.perf_counter() - started) / repeats
+
+
+def _work_of_others():
+    """Return the seconds that processors have worked so far for other processes; 0 if unknown."""
+    try:
+        words = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    except OSError:
+        return 0.0
+    user, nice, system, _, _, irq, softirq, steal = (int(word) for word in words)
+    ticks = user + nice + system + irq + softirq + steal
+    return ticks / os.sysconf("SC_CLK_TCK") - time.process_time()
 
 
 def peak_memory(call):

@@ -16,6 +16,23 @@ def test_compare_finds_the_ratio_of_two_sleeps():
     assert result["long"]["fastest"] <= result["long"]["seconds"] <= result["long"]["slowest"]
 
 
+def test_compare_counts_the_calm_rounds(monkeypatch):
+    # Others work in every second round, for ten processor seconds; then our call is slow.
+    worked, count = [0.0], [0]
+    monkeypatch.setattr(bench, "_work_of_others", lambda: worked[0])
+
+    def call():
+        count[0] += 1
+        if count[0] > 2 and count[0] % 2:
+            worked[0] += 10
+            time.sleep(0.04)
+        time.sleep(0.01)
+
+    monkeypatch.setattr(bench, "SHORTEST", 0.001)
+    result = bench.compare({"call": call}, rounds=7)
+    assert result["call"]["slowest"] < 0.04 and count[0] >= 15
+
+
 def test_compare_refuses_few_rounds():
     with pytest.raises(ValueError, match="`rounds`"):
         bench.compare({"a": lambda: None}, rounds=6)
