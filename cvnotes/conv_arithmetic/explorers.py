@@ -183,11 +183,10 @@ def _draw_field(picture, size, fields, layer, outputs):
     y0 = x0 - 2
     picture.rect(x0, y0, size * scale, size * scale, "input", "input", 2, opacity=0.22)
     if outputs <= 14:
-        dots = "".join(
-            f"M{_place(x0 + (start + i * jump) * scale - 1.5)} {_place(y0 + (start + j * jump) * scale - 1.5)}h3v3h-3z"
-            for i in range(outputs) for j in range(outputs)
-        )
-        picture.path(dots, "output")
+        centres = [(start + i * jump) * scale - 1.5 for i in range(outputs)]
+        columns = [_place(x0 + centre) for centre in centres]
+        rows = [_place(y0 + centre) for centre in centres]
+        picture.path("".join("M" + x + " " + y + "h3v3h-3z" for x in columns for y in rows), "output")
     corner, side = place(middle) * scale, field * scale
     if outputs > 1:
         picture.rect(x0 + place(middle + 1) * scale, y0 + corner, side, side, "none", "kernel", 1.5, dash="5 4")
@@ -277,39 +276,43 @@ def toeplitz(kernel=3, row=5):
     rows = [formulas.matrix_row(SIDE, kernel, i) for i in range(places * places)]
     output = [sum(IMAGE[column] for column in columns) / kernel**2 for columns in rows]
     picture = Picture(WIDTH, 300, f"The matrix of a {kernel} by {kernel} kernel on a {SIDE} by {SIDE} image")
-    picture.text(58, 22, "input", 15, fill="input")
-    _draw_image(picture, 7, 32, 17, SIDE, IMAGE, "input")
+    picture.text(59, 22, "input", 15, fill="input")
+    _draw_image(picture, 8, 32, 17, SIDE, IMAGE, "input")
     top, left = row // places, row % places
-    picture.rect(7 + left * 17, 32 + top * 17, kernel * 17, kernel * 17, "none", "kernel", 3)
-    picture.text(58, 168, "output", 15, fill="output")
-    corner = 58 - places * 8.5
-    _draw_image(picture, corner, 178, 17, places, output, "output", clickable=True)
-    picture.rect(corner + left * 17, 178 + top * 17, 17, 17, "none", "kernel", 3)
-    x0, y0, cell = 126, 32, 7.4
+    picture.rect(8 + left * 17, 32 + top * 17, kernel * 17, kernel * 17, "none", "kernel", 3)
+    picture.text(59, 168, "output", 15, fill="output")
+    corner = 59 - places * 8
+    for i, value in enumerate(output):
+        x, y = corner + i % places * 16, 178 + i // places * 16
+        picture.rect(x, y, 16, 16, "output", "faint", 1, opacity=value / 9, set={"row": i})
+    picture.rect(corner + left * 16, 178 + top * 16, 16, 16, "none", "kernel", 3)
+    x0, y0, cell = 134, 32, 7
     width, height = SIDE * SIDE * cell, places * places * cell
     picture.text(x0 + width / 2, 22, f"matrix {places * places} × {SIDE * SIDE}", 15)
     picture.rect(x0, y0, width, height, "paper")
     for tap in range(kernel * kernel):
-        d = "".join(
-            f"M{_place(x0 + columns[tap] * cell)} {_place(y0 + i * cell)}h6.6v6.6h-6.6z"
-            for i, columns in enumerate(rows)
-        )
+        d = "".join(f"M{x0 + columns[tap] * cell} {y0 + i * cell}h6v6h-6z" for i, columns in enumerate(rows))
         picture.path(d, "kernel", opacity=1 - 0.65 * tap / (kernel * kernel))
     picture.path(
-        "".join(f"M{_place(x0 + i * SIDE * cell)} {y0}v{_place(height)}" for i in range(SIDE + 1))
-        + "".join(f"M{x0} {_place(y0 + i * places * cell)}h{_place(width)}" for i in range(places + 1)),
+        "".join(f"M{x0 + i * SIDE * cell - 1} {y0}v{height}" for i in range(SIDE + 1))
+        + "".join(f"M{x0} {y0 + i * places * cell - 1}h{width}" for i in range(places + 1)),
         "none", "padding", 1,
     )
-    picture.rect(x0 - 2, y0 + row * cell - 1.8, width + 4, cell + 2.8, "none", "ink", 1.5)
+    picture.rect(x0 - 3, y0 + row * cell - 3, width + 5, cell + 4, "none", "ink", 1.5)
     return picture.svg(), _matrix_in_words(kernel, places, row, output)
 
 
-def _draw_image(picture, x, y, cell, side, values, role, clickable=False):
-    """Draw a square image of values from 0 to 9, the more the darker."""
+def _draw_image(picture, x, y, cell, side, values, role):
+    """Draw a square image of whole numbers from 0 to 9, the more the darker; a path for each number."""
     picture.rect(x, y, side * cell, side * cell, "paper")
-    for i, value in enumerate(values):
-        at = (x + i % side * cell, y + i // side * cell, cell, cell)
-        picture.rect(*at, role, "faint", 1, opacity=value / 9, set={"row": i} if clickable else None)
+    for value in range(1, 10):
+        d = "".join(
+            f"M{x + i % side * cell} {y + i // side * cell}h{cell}v{cell}h-{cell}z"
+            for i in range(side * side) if values[i] == value
+        )
+        if d:
+            picture.path(d, role, opacity=value / 9)
+    picture.cells(x, y, side, side, cell)
 
 
 def _matrix_in_words(kernel, places, row, output):
