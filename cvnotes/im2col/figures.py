@@ -14,7 +14,7 @@ def draw_shifts(side=3, kernel=3):
     count = (side - 1) * pitch + side
     cell, left = 18, 15
     taps = [(0, 0), (0, 1), (1, 1), (2, 2)]
-    picture = Picture(480, 84 + 40 * len(taps), "")
+    picture = Picture(480, 66 + 44 * len(taps), "")
     picture.text(left, 20, "the padded image, row after row", 15, "start")
     numbers = iter(range(1, side * side + 1))
     for pixel in range(pitch * pitch):
@@ -25,13 +25,13 @@ def draw_shifts(side=3, kernel=3):
         words = str(next(numbers)) if inside else "0"
         picture.text(left + (pixel + 0.5) * cell, 47, words, 14, fill="ink" if inside else "muted")
     for k, (i, j) in enumerate(taps):
-        shift, top = i * pitch + j, 66 + k * 40
-        picture.text(left, top + 15, f"tap ({i}, {j})", 14, "start")
+        shift, top = i * pitch + j, 64 + k * 44
+        picture.text(left + shift * cell, top + 13, f"tap ({i}, {j})", 14, "start")
         for place in range(count):
             used = place % pitch < side
             x = left + (shift + place) * cell
             picture.rect(
-                x, top + 19 if shift < 4 else top, cell, 20, "output" if used else "none",
+                x, top + 19, cell, 18, "output" if used else "none",
                 "output" if used else "padding", 1, opacity=0.5 if used else 0,
             )
     return picture.svg()
@@ -48,16 +48,37 @@ def table(run):
     lines = [
         "| step | time | gain over the step before | against `F.conv2d` | peak memory |",
         "|:--|--:|--:|--:|--:|",
-        f"| {LOOPS} (computed, see above) | {number(last, 0)} s | | {number(last / best, 0)} × | |",
+        f"| {LOOPS} (computed, see above) | {number(last, 0)}\u00a0s | | {number(last / best, 0)}\u00a0× | |",
     ]
     for name, step in steps.items():
         seconds = step["seconds"]
         gain = last / seconds
         lines.append(
-            f"| {name} | {number(1000 * seconds, 1)} ms | {number(gain, 0 if gain > 100 else 2)} × "
-            f"| {number(seconds / best, 2)} × | {number(step['peak_bytes'] / 1e6, 1)} MB |"
+            f"| {name} | {number(1000 * seconds, 1)}\u00a0ms | {number(gain, 0 if gain > 100 else 2)}\u00a0× "
+            f"| {number(seconds / best, 2)}\u00a0× | {number(step['peak_bytes'] / 1e6, 1)}\u00a0MB |"
         )
         last = seconds
+    return Markdown("\n".join(lines))
+
+
+def ratios(speed):
+    """Return what the version without columns needs of the others' time and memory, as Markdown."""
+    from IPython.display import Markdown
+
+    ours, columns, best = "fast.conv2d_gemm: no columns", "F.unfold, matrix product", "F.conv2d"
+    lines = ["| needs of the time (or memory) of | fresh pages (default) | pages kept |", "|:--|--:|--:|"]
+    for words, part, name, other in (
+        ("forward: of unfold and product", "forward", ours, columns),
+        ("forward: of `F.conv2d`", "forward", ours, best),
+        ("forward and backward: of unfold and product", "forward and backward", ours, columns),
+        ("forward and backward: of `F.conv2d`", "forward and backward", ours, best),
+        ("`fast.col2im`: of `F.fold`", "col2im", "fast.col2im", "F.fold"),
+    ):
+        found = [speed[habit]["results"][part][name]["ratio"][other] for habit in ("default", "keep_pages")]
+        lines.append(f"| {words} | " + " | ".join(number(ratio, 2) for ratio in found) + " |")
+    peaks = [speed[habit]["results"]["forward"] for habit in ("default", "keep_pages")]
+    shares = [number(steps[ours]["peak_bytes"] / steps[columns]["peak_bytes"], 2) for steps in peaks]
+    lines.append("| forward, peak memory: of unfold and product | " + " | ".join(shares) + " |")
     return Markdown("\n".join(lines))
 
 
@@ -84,5 +105,6 @@ def plot_steps(speed):
 def explorer_data(run):
     """Return what the explorer `memory_and_time` takes."""
     hardware = run["hardware"]
-    case = f"float32, 2 images of 64 channels, 56 × 56, 64 filters; {hardware['processor']}, {hardware['threads']} threads"
+    processor = f"{hardware['processor']}, {hardware['threads']} threads"
+    case = f"float32, 2 images of 64 channels, 56 × 56, 64 filters; {processor}"
     return {"case": case, "cases": run["results"]["kernel and stride"]}
