@@ -61,7 +61,7 @@ def _places_of(type, size, used):
 
 def _shift(tap, place, turn):
     """Return the offset of a tap in half pixels, −1 to 1, a fixed stand-in for learned ones."""
-    return (tap * (3 + turn) + place * (2 + turn) + turn) % 3 - 1
+    return (tap * (5 + 2 * turn) + place * 3 + turn * 2) % 11 % 3 - 1
 
 
 def _uses(type, size, across, used, place):
@@ -123,9 +123,9 @@ def _draw_grids(picture, type, size, across, counts, fed, place):
             x, y = left + i % size * cell, top + i // size * cell
             if not counts[i]:
                 picture.rect(x + 1, y + 1, cell - 2, cell - 2, "ignore", opacity=0.4)
-            picture.text(x + cell / 2, y + cell / 2 + 5, str(counts[i]), 14)
-    room = 260 if transposed else 182
-    cell = min(26, room // across)
+            if type != "deformable" or i not in fed:
+                picture.text(x + cell / 2, y + cell / 2 + 5, str(counts[i]), 14)
+    cell = min(26, 200 // across)
     left = WIDTH - 10 - across * cell
     title = "output, times written" if transposed else "output"
     picture.text(WIDTH - 10, 20, title, 15, "end", "output", "600")
@@ -213,9 +213,7 @@ def _type_in_words(type, size, across, used, place, fed, counts):
     words = f"{many} output ({place // across}, {place % across}) of {across} × {across}. "
     low, high = min(counts), max(counts)
     what = "Each output is written" if type == "transposed" else "Inputs are used"
-    words += f"{what} {low} to {high} times. " if low < high else f"{what} {_times(low)} each. ".replace(
-        "written " + _times(low) + " each", "written " + _times(low)
-    )
+    words += f"{what} {low} to {high} times. " if low < high else f"{what} {_times(low)}. "
     weights, work = _type_cost(type, size, across, used)
     if type == "deformable":
         words += "The offsets here are fixed; a layer learns them, and they differ from place to place. "
@@ -318,3 +316,359 @@ def _groups_in_words(channels_in, channels_out, groups, kernel, weights):
 def _place(x):
     """Return a coordinate as text with one decimal, as a path takes it."""
     return number(x, 1).replace("−", "-")
+
+
+# --- pixels in the data ------------------------------------------------------------------
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+VALUES = {LETTERS[i]: i for i in range(64)}
+
+
+def _byte(text, index):
+    """Return one byte of base64 text: a pixel of an image in the data."""
+    start, part = index // 3 * 4, index % 3
+    if part == 0:
+        return VALUES[text[start]] * 4 + VALUES[text[start + 1]] // 16
+    if part == 1:
+        return VALUES[text[start + 1]] % 16 * 16 + VALUES[text[start + 2]] // 4
+    return VALUES[text[start + 2]] % 4 * 64 + VALUES[text[start + 3]]
+
+
+def _pixel(text, side, y, x):
+    """Return a grey of a square image, 0 outside it."""
+    return _byte(text, y * side + x) if 0 <= y < side and 0 <= x < side else 0
+
+
+def _thinned(text, side, stride):
+    """Return the base64 text of every `stride`-th pixel of every `stride`-th row."""
+    out = []
+    bits, filled = 0, 0
+    for y in range(0, side, stride):
+        for x in range(0, side, stride):
+            index = y * side + x
+            start, part = index // 3 * 4, index % 3
+            if part == 0:
+                value = VALUES[text[start]] * 4 + VALUES[text[start + 1]] // 16
+            elif part == 1:
+                value = VALUES[text[start + 1]] % 16 * 16 + VALUES[text[start + 2]] // 4
+            else:
+                value = VALUES[text[start + 2]] % 4 * 64 + VALUES[text[start + 3]]
+            bits = bits * 256 + value
+            filled += 1
+            if filled == 3:
+                out.append(LETTERS[bits // 262144] + LETTERS[bits // 4096 % 64])
+                out.append(LETTERS[bits // 64 % 64] + LETTERS[bits % 64])
+                bits, filled = 0, 0
+    if filled == 1:
+        out.append(LETTERS[bits // 4] + LETTERS[bits % 4 * 16] + "==")
+    elif filled == 2:
+        out.append(LETTERS[bits // 1024] + LETTERS[bits // 16 % 64] + LETTERS[bits % 16 * 4] + "=")
+    return "".join(out)
+
+
+def _grey(value):
+    """Return the CSS colour of a grey from 0 to 255."""
+    shade = str(min(255, max(0, int(value + 0.5))))
+    return "rgb(" + shade + "," + shade + "," + shade + ")"
+
+
+def _near(value):
+    """Return a number with as many decimals as it needs, at most two."""
+    return number(value, 0 if value == int(value) else 1 if value * 10 == int(value * 10) else 2)
+
+
+# --- kernels on a photograph -------------------------------------------------------------
+
+KERNELS = {  # taps row by row, what they are divided by, and how the sum becomes a grey
+    "identity": ((0, 0, 0, 0, 1, 0, 0, 0, 0), 1),
+    "box blur": ((1, 1, 1, 1, 1, 1, 1, 1, 1), 9),
+    "Gaussian": ((1, 2, 1, 2, 4, 2, 1, 2, 1), 16),
+    "sharpen": ((0, -1, 0, -1, 5, -1, 0, -1, 0), 1),
+    "Sobel x": ((-1, 0, 1, -2, 0, 2, -1, 0, 1), 1),
+    "Sobel y": ((-1, -2, -1, 0, 0, 0, 1, 2, 1), 1),
+    "Laplacian": ((0, 1, 0, 1, -4, 1, 0, 1, 0), 1),
+    "emboss": ((-2, -1, 0, -1, 1, 1, 0, 1, 2), 1),
+}
+DILATIONS = (1, 2, 4)
+EYE = (24, 40)  # row and column of the pixel whose sum is written out
+
+
+@explorer(kernel=tuple(KERNELS), dilation=DILATIONS, stride=(1, 2, 4))
+def kernels_on_photograph(data, kernel="Sobel x", dilation=1, stride=1):
+    """What well-known 3 × 3 kernels make of a photograph, with their taps apart and their steps long.
+
+    `data` is that of `image_data.kernels_on_photograph`.
+    """
+    side = data["side"]
+    taps, divisor = KERNELS[kernel]
+    photograph = data["pixels"]["identity"][0]
+    result = photograph if kernel == "identity" else data["pixels"][kernel][DILATIONS.index(dilation)]
+    if stride > 1:
+        result = _thinned(result, side, stride)
+    places = shapes.output_size(side, 3, stride=stride, padding=dilation, dilation=dilation)
+    picture = Picture(WIDTH, 352, f"A photograph and what the kernel {kernel} makes of it")
+    edge = 186
+    unit = edge / side
+    picture.text(8, 20, f"input {side} × {side}", 15, "start", "input", "600")
+    picture.text(WIDTH - 8, 20, f"output {places} × {places}", 15, "end", "output", "600")
+    picture.image(8, 28, edge, edge, data["headers"][0] + photograph)
+    picture.image(WIDTH - 8 - edge, 28, edge, edge, data["headers"][(1, 2, 4).index(stride)] + result)
+    y, x = EYE
+    total = 0
+    for k in range(3):
+        for l in range(3):
+            v, u = y + (k - 1) * dilation, x + (l - 1) * dilation
+            total += taps[3 * k + l] * _pixel(photograph, side, v, u)
+            picture.rect(8 + u * unit - 0.5, 28 + v * unit - 0.5, unit + 1, unit + 1, "kernel", "paper", 0.7)
+    picture.rect(
+        WIDTH - 8 - edge + x * unit, 28 + y * unit, unit * stride, unit * stride, "none", "kernel", 2,
+    )
+    _draw_taps(picture, 8, 240, taps, divisor)
+    mean = total / divisor
+    zero = sum(taps) == 0
+    for i, (line, role) in enumerate((
+        (f"at row {y}, column {x}", "muted"),
+        ("sum " + number(mean, 0 if divisor == 1 else 1), "kernel"),
+        ("grey: 128 + sum / 4" if zero else "grey: the sum itself", "ink"),
+        (f"spans {2 * dilation + 1} × {2 * dilation + 1} pixels", "ink"),
+    )):
+        picture.text(192, 258 + 26 * i, line, 16, "start", role, "600" if i == 1 else None)
+    call = f"F.conv2d(x, w, stride={stride}, padding={dilation}, dilation={dilation})"
+    words = f"{kernel}: at row {y}, column {x} of the photograph the nine products sum to "
+    words += number(mean, 0 if divisor == 1 else 1) + ". "
+    words += "Its taps sum to 0, so an even area gives 0, shown as middle grey. " if zero else (
+        "Its taps sum to 1, so an even area stays as it is. "
+    )
+    return picture.svg(), words + f"{places} × {places} outputs. In PyTorch: {call}"
+
+
+def _draw_taps(picture, left, top, taps, divisor):
+    """Draw a 3 × 3 kernel with its numbers: orange for positive taps, purple for negative ones."""
+    width, height, largest = 44, 32, max(abs(tap) for tap in taps)
+    for i, tap in enumerate(taps):
+        x, y = left + i % 3 * width, top + i // 3 * height
+        role = "negative" if tap < 0 else "kernel"
+        picture.rect(x, y, width, height, role, "faint", 1, opacity=0.55 * abs(tap) / largest)
+        picture.text(x + width / 2, y + height / 2 + 6, number(tap), 16, weight="600" if tap else None)
+    if divisor > 1:
+        picture.text(left + 3 * width + 6, top + 54, f"/ {divisor}", 16, "start")
+
+
+# --- the rank of a kernel ----------------------------------------------------------------
+
+RANKED = ("Gaussian", "Sobel", "Laplacian of Gaussian", "disc", "diagonal", "Gabor at 45°", "random")
+SIZE = 7  # of these kernels
+
+
+@explorer(kernel=RANKED, terms=range(1, SIZE + 1), play="terms")
+def rank(data, kernel="disc", terms=1):
+    """A kernel as a sum of columns times rows: what the first terms give, and what they cost.
+
+    `data` is that of `image_data.rank`: for each kernel its taps and its singular triplets.
+    """
+    case = data[kernel]
+    sigma = case["sigma"]
+    whole = case["taps"]
+    near = [0] * (SIZE * SIZE)
+    for t in range(terms):
+        column, row = case["u"][t], case["v"][t]
+        for k in range(SIZE):
+            for l in range(SIZE):
+                near[k * SIZE + l] += sigma[t] * column[k] * row[l]
+    energy = sum(value * value for value in sigma)
+    error = (sum(value * value for value in sigma[terms:]) / energy) ** 0.5
+    full = sum(1 for value in sigma if value > 0)
+    cost = 2 * SIZE * terms
+    picture = Picture(WIDTH, 330, f"The kernel {kernel} and its best sum of {terms} separable terms")
+    largest = max(abs(value) for value in whole)
+    kept = "1 term" if terms == 1 else f"{terms} terms"
+    for i, (title, role, values) in enumerate((
+        ("kernel", "kernel", whole), (kept, "output", near), ("left over", "ignore", None),
+    )):
+        left = 10 + i * 130
+        picture.text(left + 60, 20, title, 15, fill=role, weight="600")
+        if values is None:
+            values = [whole[j] - near[j] for j in range(SIZE * SIZE)]
+        _draw_values(picture, left + 0.5, 28, SIZE, 17, values, largest)
+    picture.text(10, 180, "singular values", 15, "start")
+    for t in range(SIZE):
+        x, height = 10 + t * 24, 74 * sigma[t] / sigma[0]
+        role = "output" if t < terms else "ignore"
+        picture.rect(x, 186, 21, 92, "paper", opacity=0, set={"terms": t + 1}, title=number(sigma[t], 3))
+        picture.rect(x, 276 - max(2, height), 21, max(2, height), role, set={"terms": t + 1})
+        picture.text(x + 10.5, 294, str(t + 1), 14, fill="ink" if t < terms else "muted")
+    picture.text(200, 180, "multiplications a pixel", 15, "start")
+    for y, count, role, words in ((192, cost, "output", kept), (236, SIZE * SIZE, "kernel", "whole")):
+        picture.rect(200, y, 140 * count / (2 * SIZE * SIZE), 18, role, radius=2)
+        picture.text(206 + 140 * count / (2 * SIZE * SIZE), y + 14, str(count), 15, "start", weight="600")
+        picture.text(200, y + 35, words, 14, "start", "muted")
+    picture.text(200, 300, f"error {number(100 * error, 1)}%", 17, "start", "ignore" if error > 0.0005 else "output", "600")
+    words = f"{kernel}, {SIZE} × {SIZE}, has rank {full}. "
+    words += f"The best sum of {kept} leaves {number(100 * error, 1)}% of its norm, at {cost} multiplications a pixel"
+    words += f" (2 · {SIZE} a term) against {SIZE * SIZE}. "
+    if terms >= full:
+        words += "Nothing is lost. " if terms == full else "The last terms add nothing. "
+    return picture.svg(), words + "In PyTorch: U, S, Vh = torch.linalg.svd(kernel)"
+
+
+def _draw_values(picture, left, top, side, cell, values, largest):
+    """Draw a matrix as cells: orange for positive values, purple for negative, the stronger the larger."""
+    picture.rect(left, top, side * cell, side * cell, "paper")
+    for i, value in enumerate(values):
+        strength = min(1, abs(value) / largest)
+        if strength > 0.01:
+            x, y = left + i % side * cell, top + i // side * cell
+            picture.rect(x, y, cell, cell, "negative" if value < 0 else "kernel", opacity=strength)
+    picture.cells(left, top, side, side, cell, "none", "faint", 0.7)
+
+
+# --- the sampling points of a deformable convolution -------------------------------------
+
+SPACING = 8  # the dilation: pixels between neighbouring taps
+FREE = (-3, 2, 1, -2, -3, 1, 2, 3, 0, 0, 3, -1, -1, -3, 2, 2, 1, 3)  # Δy, Δx of each tap for amount 3
+
+
+@explorer(
+    shape=("regular", "scaled", "rotated", "bent", "free"), amount=range(0, 9), y=range(0, 96), x=range(0, 96),
+    play="amount",
+)
+def sampling_points(data, shape="rotated", amount=3, y=42, x=38):
+    """Where the nine taps of a deformable convolution read a photograph.
+
+    `data` is that of `image_data.sampling_points`.
+    """
+    side, text = data["side"], data["pixels"]
+    offsets = _offsets(shape, amount)
+    scale = 276 / side
+    left, top = 8, 8
+    picture = Picture(WIDTH, 292, f"Nine sampling points, {shape}, round row {y} and column {x}")
+    picture.image(left, top, 276, 276, data["header"] + text)
+    plain, moved, dots, outside = [], [], [], 0
+    for i in range(9):
+        v, u = y + (i // 3 - 1) * SPACING, x + (i % 3 - 1) * SPACING
+        plain.append(_pixel(text, side, v, u))
+        dy, dx = offsets[i]
+        corners = formulas.bilinear_corners(v + dy, u + dx, side, side)
+        outside += len(corners) == 0
+        moved.append(sum(weight * _pixel(text, side, r, c) for r, c, weight in corners))
+        at = left + (u + 0.5) * scale, top + (v + 0.5) * scale
+        to = left + (u + dx + 0.5) * scale, top + (v + dy + 0.5) * scale
+        if 0 <= at[0] <= left + 276 and 0 <= at[1] <= 284 and shape != "regular":
+            picture.line(at[0], at[1], min(to[0], 392), min(max(to[1], 2), 290), "paper", 2)
+            picture.circle(at[0], at[1], 3.5, "input", "paper", 1.2)
+        dots.append(to)
+    drag = {"x": ("x", left + 0.5 * scale, scale), "y": ("y", top + 0.5 * scale, scale)}
+    for i, (u, v) in enumerate(dots):
+        if 2 <= u <= 290 and 2 <= v <= 290:
+            picture.circle(u, v, 6.5, "kernel", "paper", 1.8)
+    picture.rect(
+        left + (x + 0.5) * scale - 14, top + (y + 0.5) * scale - 14, 28, 28, "paper", "output", 2.5, 5, opacity=0,
+        drag=drag, title="drag the place",
+    )
+    for top, title, role, values in ((30, "regular", "input", plain), (176, shape, "kernel", moved)):
+        picture.text(344, top - 10, title, 15, fill=role, weight="600")
+        for i, value in enumerate(values):
+            picture.rect(296 + i % 3 * 32, top + i // 3 * 32, 32, 32, _grey(value), "none")
+        picture.rect(296, top, 96, 96, "none", role, 2)
+    listed = ", ".join(f"({_near(dy)}, {_near(dx)})" for dy, dx in offsets)
+    words = f"At row {y}, column {x} the mean of the nine samples is {number(sum(moved) / 9, 1)}"
+    words += f"; of the regular grid {number(sum(plain) / 9, 1)}. " if shape != "regular" else ". "
+    words += "All offsets are 0. " if shape == "regular" else f"Offsets (Δy, Δx): {listed}. "
+    if outside:
+        many = "1 point lies" if outside == 1 else f"{outside} points lie"
+        words += f"{many} outside the photograph and count as 0. "
+    return picture.svg(), words + (
+        f"In PyTorch: torchvision.ops.deform_conv2d(x, offset, w, padding={SPACING}, dilation={SPACING})"
+    )
+
+
+def _offsets(shape, amount):
+    """Return [(Δy, Δx), …] in pixels for the nine taps, the same at each place."""
+    if shape == "scaled":
+        return [((i // 3 - 1) * amount, (i % 3 - 1) * amount) for i in range(9)]
+    if shape == "rotated":  # by 7.5° a step; three decimals, so that every machine has the same
+        a, b = COSINES[amount] / 1000, COSINES[12 - amount] / 1000
+        turned = formulas.bent_taps(a, -b)
+        return [
+            ((turned[i][0] - (i // 3 - 1)) * SPACING, (turned[i][1] - (i % 3 - 1)) * SPACING) for i in range(9)
+        ]
+    if shape == "bent":  # the side columns sink, the middle one rises
+        return [(amount * (1 if i % 3 != 1 else -1), 0) for i in range(9)]
+    if shape == "free":
+        return [(FREE[2 * i] * amount / 4, FREE[2 * i + 1] * amount / 4) for i in range(9)]
+    return [(0, 0)] * 9
+
+
+COSINES = (1000, 991, 966, 924, 866, 793, 707, 609, 500, 383, 259, 131, 0)  # of 0°, 7.5° … 90°, thousandths
+
+
+# --- the kernels of an involution --------------------------------------------------------
+
+NAMES = ("grey", "red", "green", "blue")  # the four channels; a group has two of them
+# A kernel is W₁ · ReLU(W₀ · pixel + bias): two hidden numbers, dark = 1 − v and light = v, where v is
+# the mean of the group's two channels at the pixel (0 to 1); each is a template's share.
+TEMPLATES = (
+    ((1, 2, 1, 2, 4, 2, 1, 2, 1), 16, (0, -1, 0, -1, 5, -1, 0, -1, 0), 1),  # dark: blur; light: sharpen
+    ((-1, 0, 1, -2, 0, 2, -1, 0, 1), 4, (-1, -2, -1, 0, 0, 0, 1, 2, 1), 4),  # dark: Sobel x; light: Sobel y
+)
+SPOTS = ((12, 6), (13, 32), (30, 36), (30, 58), (58, 32))  # row and column: a flag, the cap, the face, the sky, the coat
+
+
+def involution_kernel(pixel, group):
+    """Return the nine taps that a pixel's four channels (0 to 255) generate for a group."""
+    v = (pixel[2 * group] + pixel[2 * group + 1]) / 510
+    dark, by, light, over = TEMPLATES[group]
+    return [(1 - v) * dark[i] / by + v * light[i] / over for i in range(9)]
+
+
+@explorer(y=range(0, 64), x=range(0, 64), group=(0, 1))
+def involution_kernels(data, y=30, x=36, group=0):
+    """The kernel that a pixel makes for its own place, and those of five other places.
+
+    `data` is that of `image_data.involution_kernels`.
+    """
+    side = data["side"]
+    pixels = data["pixels"]
+    at = lambda v, u: [_pixel(channel, side, v, u) for channel in pixels]  # noqa: E731
+    taps = involution_kernel(at(y, x), group)
+    scale, left, top, edge = 3, 8, 28, 192
+    picture = Picture(WIDTH, 398, f"The kernel of group {group} that the pixel at row {y}, column {x} makes")
+    picture.text(left, 20, "drag the place", 15, "start", "muted")
+    picture.image(left, top, edge, edge, data["photograph"])
+    for i, (v, u) in enumerate(SPOTS):
+        picture.circle(left + (u + 0.5) * scale, top + (v + 0.5) * scale, 10, "paper", "ink", 1, set={"y": v, "x": u})
+        picture.text(left + (u + 0.5) * scale, top + (v + 0.5) * scale + 5, str(i + 1), 14, set={"y": v, "x": u})
+    half = 1.5 * scale + 4
+    cx, cy = left + (x + 0.5) * scale, top + (y + 0.5) * scale
+    drag = {"x": ("x", left + 0.5 * scale, scale), "y": ("y", top + 0.5 * scale, scale)}
+    picture.rect(cx - half, cy - half, 2 * half, 2 * half, "paper", "kernel", 3, 2, opacity=0.1, drag=drag)
+    picture.text(WIDTH - 8, 20, "its kernel", 15, "end", "kernel", "600")
+    for i, tap in enumerate(taps):
+        u, v = 218 + i % 3 * 58, 28 + i // 3 * 34
+        role = "negative" if tap < 0 else "kernel"
+        picture.rect(u, v, 58, 34, role, "faint", 1, opacity=min(0.8, abs(tap) / 3))
+        picture.text(u + 29, v + 23, number(tap, 2), 16)
+    outputs = []
+    for c in (0, 1):
+        channel = pixels[2 * group + c]
+        patch = [_pixel(channel, side, y + i // 3 - 1, x + i % 3 - 1) for i in range(9)]
+        outputs.append(sum(patch[i] * taps[i] for i in range(9)))
+        u = 218 + c * 93
+        picture.text(u + 39, 160, NAMES[2 * group + c], 15, fill="input", weight="600")
+        for i, value in enumerate(patch):
+            picture.rect(u + i % 3 * 27, 168 + i // 3 * 18, 27, 18, _grey(value), "none")
+        picture.rect(u, 168, 81, 54, "none", "input", 1.5)
+        picture.text(u + 40, 246, "→ " + number(outputs[c], 1), 16, fill="output", weight="600")
+    picture.line(8, 262, WIDTH - 8, 262, "faint", 1)
+    picture.text(8, 284, "involution: another kernel at each place", 15, "start")
+    for i, (v, u) in enumerate(SPOTS):
+        _draw_values(picture, 24 + i * 76, 292, 3, 17, involution_kernel(at(v, u), group), 2)
+        picture.text(49 + i * 76, 362, str(i + 1), 15, fill="muted")
+    picture.text(8, 388, "convolution: the same kernel at all five", 15, "start", "muted")
+    made = ", ".join(str(value) for value in at(y, x))
+    return picture.svg(), (
+        f"The pixel at row {y}, column {x} ({made} in grey, red, green, blue) makes the kernel of group {group}, "
+        f"shared by {NAMES[2 * group]} and {NAMES[2 * group + 1]}: outputs {number(outputs[0], 1)} and "
+        f"{number(outputs[1], 1)}. A convolution has the same kernels at each place, and others for each channel. "
+        f"In PyTorch: (F.unfold(x, 3, padding=1).view(N, G, C // G, 9, H, W) * kernel.view(N, G, 1, 9, H, W)).sum(3)"
+    )
