@@ -150,3 +150,85 @@ def bilinear_corners(y, x, height, width):
         for column in (left, left + 1)
         if 0 <= row < height and 0 <= column < width
     ]
+
+
+# --- what it costs ---------------------------------------------------------------------
+
+
+def weights(channels, filters, kernel, groups=1):
+    """Return how many weights a K × K convolution has: O · C/G · K².
+
+    >>> weights(64, 128, 3), weights(64, 128, 3, groups=4)
+    (73728, 18432)
+    """
+    for name, count in (("input channels", channels), ("filters", filters)):
+        shapes.divides("groups", groups, count, name)
+    return filters * (channels // groups) * kernel * kernel
+
+
+def separable_weights(channels, filters, kernel):
+    """Return how many weights a depthwise separable convolution has: C·K² + C·O.
+
+    >>> separable_weights(64, 128, 3)
+    8768
+    """
+    return weights(channels, channels, kernel, channels) + weights(channels, filters, 1)
+
+
+def separable_ratio(filters, kernel):
+    """Return the cost of a depthwise separable convolution over the standard one: 1/O + 1/K².
+
+    The same for weights and for multiply-adds, whatever the channels and the places are.
+
+    >>> separable_ratio(128, 3) == separable_weights(64, 128, 3) / weights(64, 128, 3)
+    True
+    """
+    return (filters + kernel * kernel) / (filters * kernel * kernel)
+
+
+# --- where the weights go --------------------------------------------------------------
+
+
+def overlaps(size, kernel, stride):
+    """Return how many inputs of a transposed convolution write into each output, along one axis.
+
+    >>> overlaps(4, 3, 2)           # every second output is written twice
+    [1, 1, 2, 1, 2, 1, 2, 1, 1]
+    """
+    counts = [0] * shapes.transposed_output_size(size, kernel, stride=stride)
+    for i in range(size):
+        for k in range(kernel):
+            counts[i * stride + k] += 1
+    return counts
+
+
+def paths(dilations, kernel=3):
+    """Return on how many ways each input reaches the middle output of a stack, along one axis.
+
+    One layer for each dilation, all of the same odd kernel size; the list goes from the first
+    pixel of the receptive field to the last. A 0 is a hole: a pixel that the output never sees.
+
+    >>> paths([1, 1]), paths([2, 2])
+    ([1, 2, 3, 2, 1], [1, 0, 2, 0, 3, 0, 2, 0, 1])
+    """
+    counts = [1]
+    for dilation in dilations:
+        wider = [0] * (len(counts) + shapes.window_size(kernel, dilation) - 1)
+        for place in range(len(counts)):
+            for k in range(kernel):
+                wider[place + k * dilation] += counts[place]
+        counts = wider
+    return counts
+
+
+def bent_taps(a, b, kernel=3):
+    """Return the taps of a K × K kernel turned and scaled: [(y, x), …] from its middle, row by row.
+
+    A tap (y, x) goes to (a·y + b·x, a·x − b·y), with a = scale·cos and b = scale·sin of an angle.
+
+    >>> bent_taps(2, 0)[:3]             # twice as wide
+    [(-2, -2), (-2, 0), (-2, 2)]
+    """
+    middle = (kernel - 1) // 2
+    taps = [(k - middle, l - middle) for k in range(kernel) for l in range(kernel)]
+    return [(a * y + b * x, a * x - b * y) for y, x in taps]
