@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cvnotes.conv_types import fast, formulas, reference
+from cvnotes.conv_types import exercises, fast, formulas, reference
 
 
 def randn(*shape, seed=0, dtype=torch.float64):
@@ -393,3 +393,52 @@ def test_all_refuse_bad_input_with_one_sentence(name, args, kwargs, sentence):
 def test_all_refuse_what_is_no_array():
     with pytest.raises(ValueError, match="`x` .a list. must be an array"):
         fast.conv2d([1.0], W)
+
+
+# --- formulas, exercises ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size, kernel, stride", [(4, 3, 2), (5, 4, 2), (1, 1, 1), (3, 2, 3), (6, 5, 3)])
+def test_overlaps_equal_a_transposed_convolution_of_ones(size, kernel, stride):
+    written = F.conv_transpose2d(torch.ones(1, 1, 1, size), torch.ones(1, 1, 1, kernel), stride=(1, stride))
+    assert formulas.overlaps(size, kernel, stride) == written.view(-1).tolist()
+
+
+@pytest.mark.parametrize("dilations", [[], [1, 1], [2, 2, 2], [1, 2, 5], [1, 2, 4, 8]])
+def test_paths_equal_the_gradient_of_a_stack_of_ones(dilations):
+    size = 2 * sum(dilations) + 1
+    x = torch.ones(1, 1, 1, size, requires_grad=True)
+    y = x
+    for dilation in dilations:
+        y = F.conv2d(y, torch.ones(1, 1, 1, 3), dilation=(1, dilation))
+    y.sum().backward()
+    assert formulas.paths(dilations) == x.grad.view(-1).tolist()
+
+
+@pytest.mark.parametrize("C, O, K, groups", [(4, 6, 3, 1), (4, 6, 3, 2), (6, 6, 5, 6), (3, 8, 1, 1)])
+def test_weights_equal_those_of_torch(C, O, K, groups):
+    assert formulas.weights(C, O, K, groups) == torch.nn.Conv2d(C, O, K, groups=groups, bias=False).weight.numel()
+    layers = torch.nn.Conv2d(C, C, K, groups=C, bias=False), torch.nn.Conv2d(C, O, 1, bias=False)
+    assert formulas.separable_weights(C, O, K) == sum(layer.weight.numel() for layer in layers)
+    assert formulas.separable_ratio(O, K) == pytest.approx(1 / O + 1 / K**2)
+
+
+def test_bent_taps_turn_by_the_angle():
+    quarter = formulas.bent_taps(0, 1)
+    assert quarter[:3] == [(-1, 1), (0, 1), (1, 1)]  # the upper row stands on the right
+
+
+@pytest.mark.parametrize("name", ["overlaps", "separable_weights", "seen", "bilinear", "rank_one"])
+def test_exercise_accepts_its_solution_and_knows_its_mistakes(name):
+    exercise = getattr(exercises, name)
+
+    def answered(source):
+        namespace = {}
+        exec(source, namespace)
+        return exercise.check(namespace[name])
+
+    assert answered(exercise.stub).status == "not yet"
+    assert answered(exercise.solution).status == "right"
+    for hint, source in exercise.wrong.items():
+        verdict = answered(source)
+        assert verdict.status == "wrong" and verdict.message.endswith(hint)

@@ -9,7 +9,7 @@ from cvnotes.conv_types import formulas
 def conv2d(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
     """Slide each filter over the image and sum what it covers, weighted.
 
-    y[n, o, i, j] = b[o] + Σ_c Σ_k Σ_l w[o, c, k, l] · x[n, c, S·i + D·k − P, S·j + D·l − P]
+    y[n, o, p, q] = b[o] + Σ_c Σ_i Σ_j w[o, c, i, j] · x[n, c, S·p + D·i − P, S·q + D·j − P]
 
     where x is 0 outside the image, and c runs over the C / G channels of the filter's own group.
     (Signal processing calls this a cross-correlation: the kernel is not flipped.)
@@ -40,19 +40,19 @@ def conv2d(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
     y = np.empty((len(x), O, OH, OW), x.dtype)
     for g in range(groups):
         mine = slice(g * O // groups, (g + 1) * O // groups)
-        for i in range(OH):
-            for j in range(OW):
-                rows = slice(SH * i, SH * i + DH * (KH - 1) + 1, DH)
-                columns = slice(SW * j, SW * j + DW * (KW - 1) + 1, DW)
+        for p in range(OH):
+            for q in range(OW):
+                rows = slice(SH * p, SH * p + DH * (KH - 1) + 1, DH)
+                columns = slice(SW * q, SW * q + DW * (KW - 1) + 1, DW)
                 window = x[:, g * depth:(g + 1) * depth, rows, columns]  # (N, C / G, KH, KW)
-                y[:, mine, i, j] = np.einsum("nckl,ockl->no", window, w[mine])
+                y[:, mine, p, q] = np.einsum("ncij,ocij->no", window, w[mine])
     return y if b is None else y + b[:, None, None]
 
 
 def conv_transpose2d(x, w, b=None, *, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
     """Stamp each filter onto a canvas, once for each input pixel and times its value.
 
-    y[n, o, S·i + D·k − P, S·j + D·l − P] += x[n, c, i, j] · w[c, o, k, l]    for all c, i, j, k, l
+    y[n, o, S·p + D·i − P, S·q + D·j − P] += x[n, c, p, q] · w[c, o, i, j]    for all c, p, q, i, j
 
     It is the transpose of `conv2d` as a linear map, so its gradient towards x; it undoes the
     convolution's sizes, not the convolution.
@@ -80,11 +80,11 @@ def conv_transpose2d(x, w, b=None, *, stride=1, padding=0, output_padding=0, gro
     canvas = np.zeros((N, groups * depth, OH + 2 * PH, OW + 2 * PW), x.dtype)
     for g in range(groups):
         given = slice(g * C // groups, (g + 1) * C // groups)
-        for i in range(H):
-            for j in range(W):
-                stamp = np.einsum("nc,cokl->nokl", x[:, given, i, j], w[given])  # (N, O / G, KH, KW)
-                rows = slice(SH * i, SH * i + DH * (KH - 1) + 1, DH)
-                columns = slice(SW * j, SW * j + DW * (KW - 1) + 1, DW)
+        for p in range(H):
+            for q in range(W):
+                stamp = np.einsum("nc,coij->noij", x[:, given, p, q], w[given])  # (N, O / G, KH, KW)
+                rows = slice(SH * p, SH * p + DH * (KH - 1) + 1, DH)
+                columns = slice(SW * q, SW * q + DW * (KW - 1) + 1, DW)
                 canvas[:, g * depth:(g + 1) * depth, rows, columns] += stamp
     y = canvas[:, :, PH:PH + OH, PW:PW + OW]  # (N, O, OH, OW)
     return y if b is None else y + b[:, None, None]
@@ -93,7 +93,7 @@ def conv_transpose2d(x, w, b=None, *, stride=1, padding=0, output_padding=0, gro
 def dilate_kernel(w, dilation):
     """Put D − 1 zeros between the taps of a kernel.
 
-    v[…, D·k, D·l] = w[…, k, l], and 0 elsewhere
+    v[…, D·i, D·j] = w[…, i, j], and 0 elsewhere
 
     A convolution with v is the convolution with w and `dilation` D.
 
@@ -151,8 +151,8 @@ def separate_kernel(kernel):
 def spatially_separable_conv2d(x, column, row, *, stride=1, padding=0, dilation=1):
     """Convolve each channel with a column, then the result with a row.
 
-    t[n, c, i, j] = Σ_k column[k] · x[n, c, S·i + D·k − P, j]
-    y[n, c, i, j] = Σ_l row[l] · t[n, c, i, S·j + D·l − P]
+    t[n, c, p, q] = Σ_i column[i] · x[n, c, S·p + D·i − P, q]
+    y[n, c, p, q] = Σ_j row[j] · t[n, c, p, S·q + D·j − P]
 
     It equals one convolution of each channel with the kernel column rowᵀ, at KH + KW
     multiplications an output in place of KH·KW (with stride 1 and a large image).
@@ -177,15 +177,15 @@ def spatially_separable_conv2d(x, column, row, *, stride=1, padding=0, dilation=
     )
     (SH, SW), (PH, PW), (DH, DW) = stride, padding, dilation
     x = np.pad(x, ((0, 0), (0, 0), (PH, PH), (PW, PW)))
-    t = sum(column[k] * x[:, :, DH * k:][:, :, ::SH][:, :, :OH] for k in range(len(column)))  # (N, C, OH, W + 2P)
-    return sum(row[l] * t[..., DW * l:][..., ::SW][..., :OW] for l in range(len(row)))  # (N, C, OH, OW)
+    t = sum(column[i] * x[:, :, DH * i:][:, :, ::SH][:, :, :OH] for i in range(len(column)))  # (N, C, OH, W + 2P)
+    return sum(row[j] * t[..., DW * j:][..., ::SW][..., :OW] for j in range(len(row)))  # (N, C, OH, OW)
 
 
 def depthwise_separable_conv2d(x, depthwise, pointwise, *, stride=1, padding=0, dilation=1):
     """Filter each channel by itself, then mix the channels at each pixel.
 
-    t[n, c·M + m, i, j] = Σ_k Σ_l depthwise[c·M + m, 0, k, l] · x[n, c, S·i + D·k − P, S·j + D·l − P]
-    y[n, o, i, j] = Σ_q pointwise[o, q, 0, 0] · t[n, q, i, j]
+    t[n, c·M + m, p, q] = Σ_i Σ_j depthwise[c·M + m, 0, i, j] · x[n, c, S·p + D·i − P, S·q + D·j − P]
+    y[n, o, p, q] = Σ_e pointwise[o, e, 0, 0] · t[n, e, p, q]
 
     - x: the images, (N, C, H, W)
     - depthwise: M filters for each channel (M is the depth multiplier, mostly 1), (C·M, 1, KH, KW)
@@ -204,13 +204,13 @@ def depthwise_separable_conv2d(x, depthwise, pointwise, *, stride=1, padding=0, 
     """
     formulas.depthwise_separable_conv2d(x, depthwise, pointwise, stride, padding, dilation)
     t = conv2d(x, depthwise, stride=stride, padding=padding, dilation=dilation, groups=x.shape[1])  # (N, C·M, OH, OW)
-    return np.einsum("nqij,oq->noij", t, pointwise[:, :, 0, 0])  # (N, O, OH, OW)
+    return np.einsum("nepq,oe->nopq", t, pointwise[:, :, 0, 0])  # (N, O, OH, OW)
 
 
 def deform_conv2d(x, offset, w, b=None, *, stride=1, padding=0, dilation=1, mask=None):
     """Convolve, each tap reading the image where an offset has moved it, scaled by a mask.
 
-    y[n, o, i, j] = b[o] + Σ_c Σ_k Σ_l w[o, c, k, l] · m · x(n, c, S·i + D·k − P + Δy, S·j + D·l − P + Δx)
+    y[n, o, p, q] = b[o] + Σ_c Σ_i Σ_j w[o, c, i, j] · m · x(n, c, S·p + D·i − P + Δy, S·q + D·j − P + Δx)
 
     x(…) between pixels is bilinear; corners outside the image count as 0, and so does a whole
     sample at or beyond −1 or H (or W).
@@ -243,14 +243,14 @@ def deform_conv2d(x, offset, w, b=None, *, stride=1, padding=0, dilation=1, mask
     offset = offset.reshape(N, G, KH, KW, 2, OH, OW)
     m = np.ones((N, G, KH, KW, OH, OW), x.dtype) if mask is None else mask.reshape(N, G, KH, KW, OH, OW)
     columns = np.zeros((N, C, KH, KW, OH, OW), x.dtype)
-    for n, g, k, l, i, j in np.ndindex(m.shape):
-        dy, dx = (float(shift) for shift in offset[n, g, k, l, :, i, j])
+    for n, g, i, j, p, q in np.ndindex(m.shape):
+        dy, dx = (float(shift) for shift in offset[n, g, i, j, :, p, q])
         mine = slice(g * C // G, (g + 1) * C // G)  # the channels of this offset group
-        sample = _bilinear(x[n, mine], SH * i + DH * k - PH + dy, SW * j + DW * l - PW + dx)
-        columns[n, mine, k, l, i, j] = m[n, g, k, l, i, j] * sample
+        sample = _bilinear(x[n, mine], SH * p + DH * i - PH + dy, SW * q + DW * j - PW + dx)
+        columns[n, mine, i, j, p, q] = m[n, g, i, j, p, q] * sample
     columns = columns.reshape(N, groups, depth, KH, KW, OH, OW)
     w = w.reshape(groups, O // groups, depth, KH, KW)
-    y = np.einsum("ngcklij,gockl->ngoij", columns, w).reshape(N, O, OH, OW)
+    y = np.einsum("ngcijpq,gocij->ngopq", columns, w).reshape(N, O, OH, OW)
     return y if b is None else y + b[:, None, None]
 
 
@@ -265,7 +265,7 @@ def _bilinear(x, row, column):
 def involution2d(x, kernel, *, stride=1, dilation=1):
     """Sum each pixel's neighbours with a kernel of its own, shared by the channels of a group.
 
-    y[n, c, i, j] = Σ_k Σ_l kernel[n, ⌊c·G / C⌋, k, l, i, j] · x[n, c, S·i + D·k − P, S·j + D·l − P]
+    y[n, c, p, q] = Σ_i Σ_j kernel[n, ⌊c·G / C⌋, i, j, p, q] · x[n, c, S·p + D·i − P, S·q + D·j − P]
 
     with P = D·(K − 1) / 2 and x = 0 outside the image. A convolution has one kernel for each pair
     of channels and the same at all places; an involution one for each place and the same for all
@@ -294,9 +294,9 @@ def involution2d(x, kernel, *, stride=1, dilation=1):
     (N, C, H, W), (_, G, KH, KW, _, _) = x.shape, kernel.shape
     x = np.pad(x, ((0, 0), (0, 0), (PH, PH), (PW, PW))).reshape(N, G, C // G, H + 2 * PH, W + 2 * PW)
     y = np.empty((N, G, C // G, OH, OW), x.dtype)
-    for i in range(OH):
-        for j in range(OW):
-            rows = slice(SH * i, SH * i + DH * (KH - 1) + 1, DH)
-            columns = slice(SW * j, SW * j + DW * (KW - 1) + 1, DW)
-            y[..., i, j] = np.einsum("ngckl,ngkl->ngc", x[..., rows, columns], kernel[..., i, j])
+    for p in range(OH):
+        for q in range(OW):
+            rows = slice(SH * p, SH * p + DH * (KH - 1) + 1, DH)
+            columns = slice(SW * q, SW * q + DW * (KW - 1) + 1, DW)
+            y[..., p, q] = np.einsum("ngcij,ngij->ngc", x[..., rows, columns], kernel[..., p, q])
     return y.reshape(N, C, OH, OW)
