@@ -489,7 +489,7 @@ def rank(data, kernel="disc", terms=1):
         picture.text(left + 60, 20, title, 15, fill=role, weight="600")
         if values is None:
             values = [whole[j] - near[j] for j in range(SIZE * SIZE)]
-        _draw_values(picture, left + 0.5, 28, SIZE, 17, values, largest)
+        _draw_values(picture, left, 28, SIZE, 17, values, largest)
     picture.text(10, 180, "singular values", 15, "start")
     for t in range(SIZE):
         x, height = 10 + t * 24, 74 * sigma[t] / sigma[0]
@@ -512,14 +512,17 @@ def rank(data, kernel="disc", terms=1):
 
 
 def _draw_values(picture, left, top, side, cell, values, largest):
-    """Draw a matrix as cells: orange for positive values, purple for negative, the stronger the larger."""
-    picture.rect(left, top, side * cell, side * cell, "paper")
+    """Draw a matrix as cells: orange for positive values, purple for negative, the larger the stronger."""
+    shades = {}  # cells of one shade are one path: forty steps, from purple to orange
     for i, value in enumerate(values):
-        strength = min(1, abs(value) / largest)
-        if strength > 0.01:
-            x, y = left + i % side * cell, top + i // side * cell
-            picture.rect(x, y, cell, cell, "negative" if value < 0 else "kernel", opacity=strength)
-    picture.cells(left, top, side, side, cell, "none", "faint", 0.7)
+        shade = int(min(20.5, abs(value) * 20 / largest + 0.5))
+        if shade:
+            d = f"M{left + i % side * cell} {top + i // side * cell}h{cell}v{cell}h-{cell}z"
+            shade = -shade if value < 0 else shade
+            shades[shade] = shades.get(shade, "") + d
+    picture.cells(left, top, side, side, cell, "paper", "faint", 0.7)
+    for shade in shades:
+        picture.path(shades[shade], "negative" if shade < 0 else "kernel", opacity=abs(shade) / 20)
 
 
 # --- the sampling points of a deformable convolution -------------------------------------
