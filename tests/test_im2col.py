@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cvnotes.im2col import fast, formulas, reference
+from cvnotes.im2col import explorers, fast, formulas, reference
 from strategies import normal
 
 CASES = [
@@ -161,6 +161,18 @@ def test_conv2d_gemm_calls_no_convolution_unfold_or_fold():
     names = {event.key for event in record.key_averages()}
     assert "aten::addmm_" in names
     assert not [name for name in names if "conv" in name or "im2col" in name or "col2im" in name or "fold" in name]
+
+
+@pytest.mark.parametrize("kernel, stride, padding", [(k, s, p) for k in (1, 2, 3) for s in (1, 2) for p in (0, 1)])
+def test_columns_explorer_says_what_im2col_holds(kernel, stride, padding):
+    image = np.arange(32.0).reshape(1, 2, 4, 4)
+    columns = reference.im2col(image, kernel, stride=stride, padding=padding)[0]
+    for row, column in [(0, 0), (5, 4), (17, 35), (3, 8)]:
+        picture, sentence = explorers.columns(kernel, stride, padding, column, row)
+        row, column = min(row, columns.shape[0] - 1), min(column, columns.shape[1] - 1)
+        assert f": {int(columns[row, column])}. The matrix is F.unfold(x, {kernel}," in sentence
+        assert f"Column {column} of {columns.shape[1]} " in sentence and f"Row {row} of {columns.shape[0]} " in sentence
+        assert sum(picture.count(tag) for tag in ("<rect", "<path", "<text")) < 250
 
 
 # --- NaN, dtypes, layouts, emptiness ---------------------------------------------------

@@ -56,7 +56,7 @@ def _images(picture, kernel, stride, padding, across, tap, corner):
         for y in range(SIDE):
             for x in range(SIDE):
                 words = str(_value(c, y, x))
-                picture.text(inner[0] + (x + 0.5) * cell, inner[1] + (y + 0.5) * cell + 5, words, 13)
+                picture.text(inner[0] + (x + 0.5) * cell, inner[1] + (y + 0.5) * cell + 5, words, 13 if padding else 15)
 
 
 def _kernel(picture, kernel, row):
@@ -89,10 +89,10 @@ def _places(picture, across, column):
 
 def _matrix(picture, kernel, sizes, rows, count, row, column):
     """Draw the matrix with its chosen row and column, and return the picture's height."""
-    wide, high = min(30, 432 // count), 17
+    wide, high = min(34, 432 // count), 19
     left, top = 40 + (432 - wide * count) / 2, 192
     picture.text(left + (column + 0.5) * wide, top - 7, str(column), 15, fill="kernel", weight="600")
-    picture.text(left - 8, top + row * high + 14, str(row), 15, "end", "match", weight="600")
+    picture.text(left - 8, top + row * high + 15, str(row), 15, "end", "match", weight="600")
     picture.rect(left, top, wide * count, rows * high, "input", "faint", opacity=0.12)
     picture.rect(left, top + row * high, wide * count, high, "match", opacity=0.45)
     picture.rect(left + column * wide, top, wide, rows * high, "kernel", opacity=0.35)
@@ -102,11 +102,11 @@ def _matrix(picture, kernel, sizes, rows, count, row, column):
     for k in range(count):
         for r in range(rows):
             chosen = k == column or r == row
-            if wide >= 17 and (chosen or rows * count <= 130):
+            if (k == column and wide >= 17) or (wide >= 20 and (chosen or rows * count <= 130)):
                 c, i, j = formulas.tap_of(r, CHANNELS, kernel)
                 y, x = formulas.patch_of(k, (SIDE, SIDE), kernel, **sizes)
                 words, fill = str(_value(c, y + i, x + j)), "ink" if chosen else "muted"
-                picture.text(left + (k + 0.5) * wide, top + r * high + 14, words, 13, fill=fill)
+                picture.text(left + (k + 0.5) * wide, top + r * high + 15, words, 15 if wide >= 24 else 13, fill=fill)
     picture.rect(left + column * wide, top + row * high, wide, high, "none", "ink", 2.5)
     for k in range(count):
         picture.rect(left + k * wide, top, wide, rows * high, "paper", opacity=0, set={"column": k})
