@@ -232,3 +232,11 @@ def bent_taps(a, b, kernel=3):
     middle = (kernel - 1) // 2
     taps = [(k - middle, l - middle) for k in range(kernel) for l in range(kernel)]
     return [(a * y + b * x, a * x - b * y) for y, x in taps]
+
+
+# The depthwise separable layers of MobileNet (Howard et al. 2017, table 1): channels, filters, and
+# the side of the output.
+MOBILENET = [
+    (32, 64, 112), (64, 128, 56), (128, 128, 56), (128, 256, 28), (256, 256, 28), (256, 512, 14),
+    *[(512, 512, 14)] * 5, (512, 1024, 7), (1024, 1024, 7),
+]
