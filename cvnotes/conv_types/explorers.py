@@ -7,6 +7,7 @@ from cvnotes import shapes
 from cvnotes.conv_arithmetic import formulas as arithmetic
 from cvnotes.conv_types import formulas
 from cvnotes.explorer import Picture, explorer, number
+from cvnotes.explorer.drawing import colour
 
 WIDTH = 400  # of every picture: narrow, so that its text is large enough on a phone
 
@@ -59,11 +60,6 @@ def _places_of(type, size, used):
     return shapes.output_size(size, kernel, stride=stride, padding=padding, dilation=dilation)
 
 
-def _shift(tap, place, turn):
-    """Return the offset of a tap in half pixels, −1 to 1, a fixed stand-in for learned ones."""
-    return (tap * (5 + 2 * turn) + place * 3 + turn * 2) % 11 % 3 - 1
-
-
 def _uses(type, size, across, used, place):
     """Return the inputs that feed the output `place`, as {row · size + column: weights}, and the counts.
 
@@ -73,15 +69,21 @@ def _uses(type, size, across, used, place):
     kernel, stride, dilation = used["kernel"], used["stride"], used["dilation"]
     row, column = place // across, place % across
     if type == "deformable":
-        counts, fed = [0] * (size * size), {}
+        wide = size + 2  # with one more pixel on each side, for the samples that fall outside
+        padded, chosen = [0] * (wide * wide), [0] * (wide * wide)
         for one in range(across * across):
             for y, x in _samples(used, one, across):
-                for v in (y // 2, y // 2 + 1) if y % 2 else (y // 2,):
-                    for u in (x // 2, x // 2 + 1) if x % 2 else (x // 2,):
-                        if 0 <= v < size and 0 <= u < size:
-                            counts[v * size + u] += 1
-                            if one == place:
-                                fed[v * size + u] = fed.get(v * size + u, 0) + 1
+                at = (y // 2 + 1) * wide + x // 2 + 1
+                corners = [at, at + 1] if x % 2 else [at]
+                if y % 2:
+                    corners += [corner + wide for corner in corners]
+                for corner in corners:
+                    padded[corner] += 1
+                    if one == place:
+                        chosen[corner] = 1
+        inner = [(i + 1) * wide + j + 1 for i in range(size) for j in range(size)]
+        counts = [padded[i] for i in inner]
+        fed = {i: 1 for i in range(size * size) if chosen[inner[i]]}
         return fed, counts
     if type == "transposed":
         line = formulas.overlaps(size, kernel, stride)
@@ -97,22 +99,26 @@ def _uses(type, size, across, used, place):
 
 
 def _samples(used, place, across):
-    """Return where the taps of one place read, [(y, x), …] in half pixels."""
+    """Return where the taps of one place read, [(y, x), …] in half pixels.
+
+    Each offset is −1, 0 or 1 half pixels, by a fixed rule that stands in for learned ones.
+    """
     kernel, stride, dilation = used["kernel"], used["stride"], used["dilation"]
     row, column = place // across, place % across
-    return [
-        (
-            2 * (row * stride + k * dilation) + _shift(k * kernel + l, place, 0),
-            2 * (column * stride + l * dilation) + _shift(k * kernel + l, place, 1),
-        )
-        for k in range(kernel) for l in range(kernel)
-    ]
+    samples = []
+    for k in range(kernel):
+        for l in range(kernel):
+            tap = k * kernel + l
+            y = 2 * (row * stride + k * dilation) + (tap * 5 + place * 3) % 11 % 3 - 1
+            samples.append((y, 2 * (column * stride + l * dilation) + (tap * 7 + place * 3 + 2) % 11 % 3 - 1))
+    return samples
 
 
 def _draw_grids(picture, type, size, across, counts, fed, place):
     """Draw input and output; a click on an output chooses it. Counts stand in the cells."""
     transposed = type == "transposed"
     left, top, cell = 10, 30, 26
+    paper, ink = colour("paper"), colour("ink")
     picture.text(left, 20, "input" if transposed else "input, times used", 15, "start", "input", "600")
     picture.cells(left, top, size, size, cell, "input", "input", opacity=0.15)
     marks = "".join(f"M{left + i % size * cell} {top + i // size * cell}h{cell}v{cell}h-{cell}z" for i in fed)
@@ -129,28 +135,33 @@ def _draw_grids(picture, type, size, across, counts, fed, place):
     left = WIDTH - 10 - across * cell
     title = "output, times written" if transposed else "output"
     picture.text(WIDTH - 10, 20, title, 15, "end", "output", "600")
+    picture.cells(left, top, across, across, cell, "output", "output", opacity=0.15)
+    x, y = left + place % across * cell, top + place // across * cell
+    picture.rect(x, y, cell, cell, "output", opacity=0.9)
+    if transposed:
+        for i in range(across * across):
+            x, y = left + i % across * cell, top + i // across * cell
+            if not counts[i] and i != place:
+                picture.rect(x + 1, y + 1, cell - 2, cell - 2, "ignore", opacity=0.4)
+            # by hand, as there are many: a transparent square to click on, and its count
+            picture.parts.append(
+                f'<rect x="{x}" y="{y}" width="{cell}" height="{cell}" fill-opacity="0" data-set="place={i}"/>'
+                f'<text x="{x + cell // 2}" y="{y + cell // 2 + 5}" font-size="14" text-anchor="middle" '
+                f'pointer-events="none" fill="{paper if i == place else ink}">{counts[i]}</text>'
+            )
+        return
     for i in range(across * across):
         x, y = left + i % across * cell, top + i // across * cell
-        chosen = i == place
-        picture.rect(
-            x, y, cell, cell, "output", "output", 1, opacity=0.9 if chosen else 0.15, set={"place": i},
-        )
-        if transposed:
-            empty = not counts[i]
-            if empty and not chosen:
-                picture.rect(x + 1, y + 1, cell - 2, cell - 2, "ignore", opacity=0.4, set={"place": i})
-            fill = "paper" if chosen else "ink"
-            picture.text(x + cell / 2, y + cell / 2 + 5, str(counts[i]), 14, fill=fill, set={"place": i})
+        picture.rect(x, y, cell, cell, "output", opacity=0, set={"place": i})
 
 
 def _draw_samples(picture, used, place, across):
     """Draw a dot where each tap of a deformable convolution reads, with its way from the grid."""
     for k, (y, x) in enumerate(_samples(used, place, across)):
-        across_x, down_y = 23 + x * 13, 43 + y * 13
-        from_x = across_x - _shift(k, place, 1) * 13
-        from_y = down_y - _shift(k, place, 0) * 13
-        picture.line(from_x, from_y, across_x, down_y, "kernel", 2)
-        picture.circle(across_x, down_y, 4, "kernel", "paper", 1)
+        row = place // across * used["stride"] + k // used["kernel"] * used["dilation"]
+        column = place % across * used["stride"] + k % used["kernel"] * used["dilation"]
+        picture.line(23 + column * 26, 43 + row * 26, 23 + x * 13, 43 + y * 13, "kernel", 2)
+        picture.circle(23 + x * 13, 43 + y * 13, 4, "kernel", "paper", 1)
 
 
 def _draw_channels(picture, type, groups):
@@ -429,7 +440,7 @@ def kernels_on_photograph(data, kernel="Sobel x", dilation=1, stride=1):
     for i, (line, role) in enumerate((
         (f"at row {y}, column {x}", "muted"),
         ("sum " + number(mean, 0 if divisor == 1 else 1), "kernel"),
-        ("grey: 128 + sum / 4" if zero else "grey: the sum itself", "ink"),
+        ("grey: 128 + sum / 4" if zero else "grey: the sum, 0 to 255", "ink"),
         (f"spans {2 * dilation + 1} × {2 * dilation + 1} pixels", "ink"),
     )):
         picture.text(192, 258 + 26 * i, line, 16, "start", role, "600" if i == 1 else None)
@@ -649,7 +660,7 @@ def involution_kernels(data, y=30, x=36, group=0):
     for i, tap in enumerate(taps):
         u, v = 218 + i % 3 * 58, 28 + i // 3 * 34
         role = "negative" if tap < 0 else "kernel"
-        picture.rect(u, v, 58, 34, role, "faint", 1, opacity=min(0.8, abs(tap) / 3))
+        picture.rect(u, v, 58, 34, role, "faint", 1, opacity=min(0.8, abs(tap) / (3, 0.8)[group]))
         picture.text(u + 29, v + 23, number(tap, 2), 16)
     outputs = []
     for c in (0, 1):
@@ -665,7 +676,7 @@ def involution_kernels(data, y=30, x=36, group=0):
     picture.line(8, 262, WIDTH - 8, 262, "faint", 1)
     picture.text(8, 284, "involution: another kernel at each place", 15, "start")
     for i, (v, u) in enumerate(SPOTS):
-        _draw_values(picture, 24 + i * 76, 292, 3, 17, involution_kernel(at(v, u), group), 2)
+        _draw_values(picture, 24 + i * 76, 292, 3, 17, involution_kernel(at(v, u), group), (2, 0.5)[group])
         picture.text(49 + i * 76, 362, str(i + 1), 15, fill="muted")
     picture.text(8, 388, "convolution: the same kernel at all five", 15, "start", "muted")
     made = ", ".join(str(value) for value in at(y, x))
