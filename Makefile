@@ -32,7 +32,7 @@ $(READY): requirements.txt pyproject.toml
 test: test-code test-chapters test-pages
 
 test-code: $(READY)
-	$(BIN)/python -m pytest tests cvnotes --doctest-modules --ignore=cvnotes/explorer/page.py --ignore=$(PAGES) -q -n 2
+	$(BIN)/python -m pytest tests --ignore=$(PAGES) -q -n 2
 
 test-chapters: $(READY)
 	$(BIN)/python -m cvnotes.notebooks check

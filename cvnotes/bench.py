@@ -48,10 +48,7 @@ def compare(calls, *, rounds=9, warmup=2, patience=20):
         raise ValueError(f"`rounds` (={rounds}) must be at least 7")
     repeats = {}
     for name, call in calls.items():
-        for _ in range(warmup):
-            started = time.perf_counter()
-            call()
-            took = time.perf_counter() - started
+        took = min(_seconds(call, 1) for _ in range(warmup))
         repeats[name] = max(1, int(SHORTEST / max(took, 1e-7)))
     found, calm, began = [], 0, time.perf_counter()
     while len(found) < rounds or (calm < rounds and time.perf_counter() - began < patience):

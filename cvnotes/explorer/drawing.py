@@ -62,6 +62,8 @@ def coordinate(x):
     A drawing has hundreds of them, so this is quicker than `number`; each step is exact in
     binary or the same rounding everywhere, and so is the text.
     """
+    if isinstance(x, int):
+        return str(x)
     if x == int(x):
         return str(int(x))
     hundredths = int(abs(x) * 100 + 0.5)
