@@ -82,7 +82,7 @@ _SEEN = "def seen(dilations):\n    "
 
 seen = Exercise(
     name="seen",
-    stub=_SEEN + "# return the sorted list of offsets of the pixels that the output depends on\n    ...\n",
+    stub=_SEEN + "# return the sorted list of the offsets\n    ...\n",
     solution=_SEEN + """\
 offsets = {0}
     for dilation in dilations:
