@@ -52,7 +52,7 @@ def draw_overlaps(cases, size=5):
                     left + x * cell, top + y * cell, cell, cell, "output", "paper", 0.5,
                     opacity=0.1 + 0.8 * down * right / most, title=f"written {down * right} times",
                 )
-        picture.text(i * width + width / 2, top + cell * len(counts) + 22, f"written 1 to {most} times", 15)
+        picture.text(i * width + width / 2, top + cell * len(counts) + 22, "written once" if most == 1 else f"written 1 to {most} times", 15)
     return picture.svg()
 
 
