@@ -18,15 +18,22 @@ import sys
 import textwrap
 from pathlib import Path
 
+from cvnotes.explorer.declaration import LARGEST_DATA
+
 PACKAGE = Path(__file__).resolve().parent
 
-MAX_DATA = 150_000        # bytes of data that one explorer may carry
 MAX_OUTPUTS = 1_000_000   # bytes of HTML and Markdown that one chapter may put out
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 # nbval compares these byte for byte, and the book shows them; an image it would pass over.
 OUTPUT_TYPES = ("text/plain", "text/html", "text/markdown", "text/latex")
+
+# What loads something from another host as a page opens: in a tag, a style, a script, Markdown.
+ELSEWHERE = re.compile(
+    r"""(?:<(?:script|img|link|iframe|image|source|video|audio|object|embed)\b[^>]*?(?:src|href|srcset|data)\s*=\s*["']?"""
+    r"""|url\(\s*["']?|@import\s+["']|fetch\(\s*["']|!\[[^\]]*\]\(\s*)((?:https?:)?//[^"'\s)>]*)""", re.I,
+)
 
 # What the normalised notebook says of the kernel: nothing that differs between machines.
 METADATA = {
@@ -350,7 +357,7 @@ def _code_cells(notebook):
             yield number, cell
 
 
-def _read(path):
+def _read(path, validate=False):
     """Return the notebook in a file, or refuse the file."""
     import warnings
 
@@ -359,7 +366,10 @@ def _read(path):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a missing cell id, which `normalise` gives
-            return nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
+            notebook = nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
+            if validate:
+                nbformat.validate(notebook)
+            return notebook
     except Exception as error:
         raise Refused(f"{path.name}: it can't be read as a notebook: {error}") from None
 
@@ -367,7 +377,7 @@ def _read(path):
 def check(path):
     """Return what is wrong with a notebook as sentences, each with notebook, cell and rule."""
     try:
-        notebook = _read(path)
+        notebook = _read(path, validate=True)
     except Refused as refused:
         return [str(refused)]
     problems = []
@@ -421,19 +431,21 @@ def _check_output(output, refuse):
             _check_html(value, refuse)
         elif kind == "text/markdown":
             size += len(value.encode())
+            for address in ELSEWHERE.findall(value):
+                refuse(f"nothing may be loaded from another host: {address}")
     return size
 
 
 def _check_html(html, refuse):
     """Check what a page will hold: named pictures, nothing from another host, little data."""
     for tag in re.findall(r"<svg\b[^>]*>", html):
-        if 'role="img"' not in tag or not re.search(r'aria-label="[^"]', tag):
+        if not re.search(r"""role=["']img["']""", tag) or not re.search(r"""aria-label=["'][^"']""", tag):
             refuse("each picture must have role=\"img\" and an aria-label")
-    for address in re.findall(r"<(?:script|img|link|iframe|image)\b[^>]*?(?:src|href)=\"((?:https?:)?//[^\"]*)", html):
+    for address in ELSEWHERE.findall(html):
         refuse(f"nothing may be loaded from another host: {address}")
     for size in _explorer_data(html):
-        if size > MAX_DATA:
-            refuse(f"an explorer's data must stay under {MAX_DATA} bytes, not {size}")
+        if size > LARGEST_DATA:
+            refuse(f"an explorer's data must stay under {LARGEST_DATA} bytes, not {size}")
 
 
 def _explorer_data(html):

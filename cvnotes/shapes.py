@@ -9,16 +9,24 @@ NumPy reference and the Torch version refuse the same input with the same senten
 # --- argument checks -------------------------------------------------------------------
 
 
+LARGEST = 2**31 - 1  # of a size, in pixels or channels: what all array libraries can count
+
+
 def integer(name, value, minimum=None):
     """Return `value` as an int, or raise `ValueError` naming the argument `name`.
 
-    Booleans and floats are refused, also 2.0; integers of NumPy are welcome.
+    Booleans and floats are refused, also 2.0; integers of NumPy and Torch are welcome.
     """
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+    is_array = hasattr(value, "dtype")
+    if isinstance(value, bool) or not hasattr(value, "__index__") or (
+        is_array and (len(value.shape) or "int" not in dtype_name(value))
+    ):
         raise ValueError(f"`{name}` (={value!r}) must be an integer")
     value = value.__index__()
     if minimum is not None and value < minimum:
         raise ValueError(f"`{name}` (={value}) must be at least {minimum}")
+    if value > LARGEST:
+        raise ValueError(f"`{name}` (={value}) must be at most {LARGEST}")
     return value
 
 
@@ -40,9 +48,40 @@ def library(name, x):
     raise ValueError(f"`{name}` (a {type(x).__name__}) must be an array")
 
 
+def only(kind, namespace):
+    """Let the public functions of a module take arrays of one library, `"numpy"` or `"torch"`.
+
+    `namespace` is the module's `globals()`. An array of the other library, also in a list, raises
+    the `ValueError` that names its parameter.
+    """
+    for name, function in list(namespace.items()):
+        if not name.startswith("_") and getattr(function, "__module__", None) == namespace["__name__"]:
+            if hasattr(function, "__code__"):
+                namespace[name] = _only(kind, function)
+
+
+def _only(kind, function):
+    names = function.__code__.co_varnames
+
+    def checked(*args, **options):
+        for name, value in list(zip(names, args)) + list(options.items()):
+            for x in value if isinstance(value, (list, tuple)) else (value,):
+                if hasattr(x, "dtype") and hasattr(x, "shape") and len(x.shape) and library(name, x) != kind:
+                    raise ValueError(f"`{name}` (an array of {library(name, x)}) must be an array of {kind}")
+        return function(*args, **options)
+
+    for attribute in ("__name__", "__qualname__", "__doc__", "__module__"):
+        setattr(checked, attribute, getattr(function, attribute))
+    checked.__wrapped__ = function
+    return checked
+
+
 def dtype_name(x):
     """Return the name of the dtype of `x`, the same for both libraries: `"float32"`."""
     return str(x.dtype).replace("torch.", "")
+
+
+FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
 def array(name, x, axes):
@@ -64,8 +103,8 @@ def array(name, x, axes):
         if size == 0 and word not in ("N", "0"):
             raise ValueError(f"`{name}` has the shape {shape}: its axis {word} must not be empty")
     kind = dtype_name(x)
-    if not kind.startswith(("float", "bfloat")):
-        raise ValueError(f"`{name}` ({kind}) must be of a floating-point dtype")
+    if kind not in FLOATS:
+        raise ValueError(f"`{name}` ({kind}) must be of a floating-point dtype: {', '.join(FLOATS)}")
     return shape
 
 
@@ -216,6 +255,8 @@ def receptive_field(layers):
     >>> receptive_field([(3, 1, 1, 1), (2, 2, 0, 1)])   # a 3×3 convolution, then 2×2 pooling
     [(3, 1, 0.5), (4, 2, 1.0)]
     """
+    if not isinstance(layers, (tuple, list)):
+        raise ValueError(f"`layers` (={layers!r}) must be a list of (kernel, stride, padding, dilation)")
     size, jump, start = 1, 1, 0.5
     fields = []
     for layer in layers:

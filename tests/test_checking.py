@@ -62,6 +62,8 @@ def test_check_source_names_the_line_of_an_exception():
         ("def twice(x):\n    while True:\n        pass\n", (2, 3)),
         ("def twice(x):\n    while True: x = x\n", (2,)),
         ("while True:\n    pass\n", (1, 2)),
+        ("def twice(x):\n    while True: pass\n", (2,)),
+        ("def twice(x):\n    try:\n        while True:\n            x = x\n    except BaseException:\n        return 2 * x\n", (3, 4)),
         ("def twice(x):\n    while True:\n        try:\n            x = x\n        except Exception:\n            pass\n",
          (2, 3, 4, 5, 6)),
     ],
@@ -69,6 +71,24 @@ def test_check_source_names_the_line_of_an_exception():
 def test_check_source_stops_an_endless_loop_and_names_its_line(source, line):
     message = twice.check_source(source).message
     assert any(f"it was stopped in line {n} after" in message for n in line), message
+
+
+@pytest.mark.parametrize("source", ["import sys\nsys.exit()", "def twice(x):\n    raise SystemExit(1)"])
+def test_check_source_outlives_an_exit(source):
+    assert "SystemExit" in twice.check_source(source).message
+
+
+class Odd:
+    shape = 5
+
+    def __repr__(self):
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("value", [np.array([0, 5]), Odd(), object(), 0j, "0", [0], iter([]), float("nan")])
+def test_check_refuses_odd_values_in_words(value):
+    message = twice.check(lambda x: value).message
+    assert message.startswith("Not quite: `twice(0)` should give `0`; yours gives") and " at 0x" not in message
 
 
 def test_check_source_wants_the_function():

@@ -335,7 +335,7 @@ ONE = torch.ones(1, 2, 4, 4, dtype=torch.float64)
 BAD = [
     ("conv2d", (ONE[0], ONE), {}, "`x` has the shape (2, 4, 4); 4 axes (N, C, H, W) are needed"),
     ("conv2d", (ONE, ONE), {"groups": 3}, "`groups` (=3) must divide the 2 input channels"),
-    ("conv2d", (ONE.long(), ONE), {}, "`x` (int64) must be of a floating-point dtype"),
+    ("conv2d", (ONE.long(), ONE), {}, "`x` (int64) must be of a floating-point dtype: float16, bfloat16, float32, float64"),
     ("conv2d", (ONE, ONE.float()), {}, "`w` (dtype float32) must match `x` (dtype float64)"),
     ("conv2d", (ONE, ONE), {"stride": 0}, "`stride` (=0) must be at least 1"),
     ("conv2d", (ONE, ONE), {"dilation": 2}, "`kernel_size` (=4) with `dilation` (=2) spans 7 pixels; the padded input has 4"),

@@ -45,11 +45,14 @@ def test_explorer_stays_callable_and_tells_its_controls():
         ({"a": range(2, 2)}, "control `a` of explorer `f` has no values"),
         ({"a": range(3, 5)}, "the default 2 of `a` is none of its values in explorer `f`"),
         ({"a": (1.0, 2.0)}, "the default 2 of `a` is none of its values in explorer `f`"),
-        ({"a": (2, "x")}, "control `a` of explorer `f` mixes types"),
+        ({"a": (2, "x")}, "control `a` of explorer `f` has values of the wrong type"),
+        ({"a": (1, 2, 2)}, "control `a` of explorer `f` has a value twice"),
+        ({"a": {1, 2}}, "a range or a tuple is needed"),
+        ({"a": (2, float("nan"))}, "has values of the wrong type"),
         ({"a": ("x|y",)}, "has a value with a `|`"),
-        ({"a": (2, True)}, "control `a` of explorer `f` mixes types"),
+        ({"a": (2, True)}, "control `a` of explorer `f` has values of the wrong type"),
         ({"a": (True, False)}, "(False, True) is a toggle"),
-        ({"a": (np.int64(2),)}, "control `a` of explorer `f` mixes types"),
+        ({"a": (np.int64(2),)}, "control `a` of explorer `f` has values of the wrong type"),
         ({"a": range(3), "b": range(3)}, "control `b` is no parameter of explorer `f`"),
         ({}, "parameter `a` of explorer `f` has no control"),
         ({"a": range(3), "play": "b"}, "`play` of explorer `f` names 'b'; a slider is needed"),
@@ -64,7 +67,7 @@ def test_explorer_refuses_a_bad_declaration_and_names_it(controls, message):
 
 
 def test_explorer_refuses_a_parameter_without_default():
-    with pytest.raises(ValueError, match="`f` needs a default for each"):
+    with pytest.raises(ValueError, match="`f` needs plain parameters"):
 
         @explorer(a=range(3))
         def f(a):
@@ -90,6 +93,18 @@ def test_with_data_binds_and_leaves_the_first_alone():
 def test_with_data_refuses_what_the_page_cannot_take(data, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         table.with_data(data)
+
+
+def test_explorer_without_its_data_says_so():
+    with pytest.raises(ValueError, match="explorer `table` needs `data`"):
+        table(row=0)
+
+
+def test_with_data_keeps_a_copy():
+    data = {"rows": [1, 2]}
+    bound = table.with_data(data)
+    data["rows"][0] = object()
+    assert bound(row=0)[1] == "row 0 is 1"
 
 
 def test_with_data_refuses_an_explorer_without_data():

@@ -183,3 +183,16 @@ def test_parity_itself_sees_a_difference():
     ):
         with pytest.raises(AssertionError):
             assert_same(one, other)
+
+
+@pytest.mark.parametrize("chapter, name", PAIRS)
+def test_each_version_refuses_the_arrays_of_the_other(chapter, name):
+    cases = registered(chapter, "GRADCHECK", name)
+    if isinstance(cases, str):  # why there is no gradient: no argument is an array
+        return
+    reference, fast = twins(chapter, name)
+    args, kwargs = cases[0]
+    with pytest.raises(ValueError, match=r"^`\w+` \(an array of numpy\) must be an array of torch$"):
+        fast(*args, **kwargs)
+    with pytest.raises(ValueError, match=r"^`\w+` \(an array of torch\) must be an array of numpy$"):
+        reference(*to_tensors(args), **to_tensors(kwargs))

@@ -132,10 +132,10 @@ def test_receptive_field_of_no_layers_is_empty():
     (lambda: shapes.array("b", np.zeros((2, 3)), "O"), "`b` has the shape (2, 3); 1 axes (O,) are needed"),
     (lambda: shapes.array("x", np.zeros((2, 3)), "N 4"), "`x` has the shape (2, 3); (N, 4) is needed"),
     (lambda: shapes.array("x", np.zeros((2, 0)), "N C"), "`x` has the shape (2, 0): its axis C must not be empty"),
-    (lambda: shapes.array("x", np.zeros((2, 3), int), "N C"), "`x` (int64) must be of a floating-point dtype"),
-    (lambda: shapes.array("x", torch.zeros(2, 3, dtype=torch.int64), "N C"), "`x` (int64) must be of a floating-point dtype"),
-    (lambda: shapes.array("x", np.zeros((2, 3), bool), "N C"), "`x` (bool) must be of a floating-point dtype"),
-    (lambda: shapes.array("x", np.zeros((2, 3), complex), "N C"), "`x` (complex128) must be of a floating-point dtype"),
+    (lambda: shapes.array("x", np.zeros((2, 3), int), "N C"), "`x` (int64) must be of a floating-point dtype: float16, bfloat16, float32, float64"),
+    (lambda: shapes.array("x", torch.zeros(2, 3, dtype=torch.int64), "N C"), "`x` (int64) must be of a floating-point dtype: float16, bfloat16, float32, float64"),
+    (lambda: shapes.array("x", np.zeros((2, 3), bool), "N C"), "`x` (bool) must be of a floating-point dtype: float16, bfloat16, float32, float64"),
+    (lambda: shapes.array("x", np.zeros((2, 3), complex), "N C"), "`x` (complex128) must be of a floating-point dtype: float16, bfloat16, float32, float64"),
     (lambda: shapes.has_shape("b", np.zeros(3), (4,)), "`b` has the shape (3,); (4,) is needed"),
     (lambda: shapes.divides("groups", 4, 6, "input channels"), "`groups` (=4) must divide the 6 input channels"),
     (lambda: shapes.same_kind(x=np.zeros(1), w=torch.zeros(1)), "`w` (array of torch) must match `x` (array of numpy)"),
@@ -193,3 +193,29 @@ def test_conv2d_refuses_what_does_not_fit(change, sentence):
 def test_conv2d_gives_what_the_loops_need():
     arrays = {name: np.zeros(GOOD[name]) for name in ("x", "w", "b")}
     assert shapes.conv2d(**arrays, groups=2, stride=(2, 1), padding=1) == ((2, 1), (1, 1), (1, 1), (4, 9))
+
+
+@pytest.mark.parametrize(
+    "value", [True, 2.0, "2", None, np.array([2]), np.array(2.0), np.zeros(0), np.bool_(True), torch.tensor(True),
+              torch.tensor([2]), 2**31],
+)
+def test_integer_refuses_what_is_no_size(value):
+    with pytest.raises(ValueError, match=r"^`stride` \(="):
+        shapes.output_size(7, 3, stride=value)
+
+
+@pytest.mark.parametrize("value", [2, np.int64(2), np.uint8(2), torch.tensor(2)])
+def test_integer_takes_the_integers_of_array_libraries(value):
+    assert shapes.output_size(7, 3, stride=value) == 3
+
+
+def test_receptive_field_wants_a_list():
+    for layers in (5, None, {(3, 1, 0, 1)}):
+        with pytest.raises(ValueError, match="^`layers` "):
+            shapes.receptive_field(layers)
+
+
+def test_array_refuses_dtypes_that_are_not_in_both_libraries():
+    for x in (np.zeros((1, 1), np.longdouble), np.zeros((1, 1), ">f8"), torch.zeros(1, 1).to(torch.float8_e4m3fn)):
+        with pytest.raises(ValueError, match="must be of a floating-point dtype: float16, bfloat16"):
+            shapes.array("x", x, "N C")

@@ -77,13 +77,16 @@ output_padding = Exercise(
     name="output_padding",
     stub=_OUTPUT_PADDING + "...\n",
     solution=_OUTPUT_PADDING + "return (size + 2 * padding - kernel_size) % stride\n",
-    cases=[(3, 3, 1, 0), (6, 3, 2, 0), (7, 3, 2, 0), (8, 3, 2, 1), (9, 2, 4, 0), (224, 7, 2, 3), (227, 11, 4, 2)],
+    cases=[(3, 3, 1, 0), (6, 3, 2, 0), (7, 3, 2, 0), (8, 3, 2, 1), (8, 3, 3, 1), (6, 3, 4, 1), (9, 2, 4, 0),
+            (224, 7, 2, 3), (227, 11, 4, 2)],
     expected=lambda size, kernel_size, stride, padding: formulas.remainder(
         size, kernel_size, stride=stride, padding=padding
     ),
     wrong={
         "It depends on the size: only where the division leaves a remainder is something missing.":
             _OUTPUT_PADDING + "return stride - 1\n",
+        "The padding is part of what is divided: it makes the input longer on both sides.":
+            _OUTPUT_PADDING + "return (size - kernel_size) % stride\n",
         "Count both sides of the padding.":
             _OUTPUT_PADDING + "return (size + padding - kernel_size) % stride\n",
         "The kernel takes its share too: what is divided by the stride is `size + 2 * padding - kernel_size`.":

@@ -3,6 +3,7 @@
 import torch
 import torch.nn.functional as F
 
+from cvnotes import shapes
 from cvnotes.conv_arithmetic import formulas
 
 
@@ -42,9 +43,11 @@ def effective_receptive_field(x, weights, *, strides=1, paddings=0, relu=False):
     convolutions. Memory: the planes of all layers, as in training. The result
     can be differentiated in turn.
     """
-    layers, (OH, OW) = formulas.stack_arguments(x, weights, strides, paddings)
+    layers, (OH, OW) = formulas.stack_arguments(x, weights, strides, paddings, relu)
     wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *weights))
-    with torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad():
+        # What was made in inference mode takes no part in a gradient; a copy does.
+        x, *weights = (t.clone() if t.is_inference() else t for t in (x, *weights))
         image = x if x.requires_grad else x.detach().requires_grad_()
         y = image
         for number, (w, (stride, padding)) in enumerate(zip(weights, layers)):
@@ -52,3 +55,6 @@ def effective_receptive_field(x, weights, *, strides=1, paddings=0, relu=False):
         (gradient,) = torch.autograd.grad(y[:, :, OH // 2, OW // 2].sum(), image, create_graph=wanted)
         field = gradient.abs().sum((0, 1))  # (H, W)
     return field if wanted else field.detach()
+
+
+shapes.only("torch", globals())

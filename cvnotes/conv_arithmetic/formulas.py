@@ -157,7 +157,7 @@ def conv_matrix_arguments(w, input_size, stride, padding, dilation):
     return (input_size, *shapes.window2d(input_size, kernel_size, stride, padding, dilation))
 
 
-def stack_arguments(x, weights, strides, paddings):
+def stack_arguments(x, weights, strides, paddings, relu):
     """Check what `effective_receptive_field` is given.
 
     Returns a list of `(stride, padding)`, both pairs, one a layer, and the last layer's `(OH, OW)`.
@@ -165,6 +165,8 @@ def stack_arguments(x, weights, strides, paddings):
     _, channels, height, width = shapes.array("x", x, "N C H W")
     if not isinstance(weights, (list, tuple)) or not weights:
         raise ValueError(f"`weights` (a {type(weights).__name__}) must be a list of at least one array")
+    if not isinstance(relu, bool):
+        raise ValueError(f"`relu` (={relu!r}) must be True or False")
     strides = _one_a_layer("strides", strides, len(weights))
     paddings = _one_a_layer("paddings", paddings, len(weights))
     size, layers = (height, width), []

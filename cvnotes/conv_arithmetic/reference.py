@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from cvnotes import shapes
 from cvnotes.conv_arithmetic import formulas
 
 
@@ -79,7 +80,7 @@ def effective_receptive_field(x, weights, *, strides=1, paddings=0, relu=False):
     >>> effective_receptive_field(np.zeros((1, 1, 1, 5)), [box, box])
     array([[1., 2., 3., 2., 1.]])
     """
-    layers, (OH, OW) = formulas.stack_arguments(x, weights, strides, paddings)
+    layers, (OH, OW) = formulas.stack_arguments(x, weights, strides, paddings, relu)
     planes = [x]
     for w, (S, P) in zip(weights, layers):
         y = _forward(planes[-1], w, S, P)
@@ -111,3 +112,6 @@ def _backward(gradient, w, S, P, shape):
         window = padded[:, :, y * S[0] : y * S[0] + KH, x * S[1] : x * S[1] + KW]
         window += np.einsum("no,ocij->ncij", gradient[:, :, y, x], w)
     return padded[:, :, P[0] : P[0] + H, P[1] : P[1] + W]  # (N, C, H, W)
+
+
+shapes.only("numpy", globals())

@@ -26,7 +26,10 @@ def conv_transpose2d(x, w, b=None, *, stride=1, padding=0, output_padding=0, gro
     Torch has the operation, so this calls it: the very code that computes a convolution's
     gradient towards its input.
     """
-    formulas.conv_transpose2d(x, w, b, stride, padding, output_padding, groups, dilation)
+    stride, padding, dilation, _ = formulas.conv_transpose2d(
+        x, w, b, stride, padding, output_padding, groups, dilation
+    )
+    output_padding = shapes.pair("output_padding", output_padding)
     return F.conv_transpose2d(x, w, b, stride, padding, output_padding, groups, dilation)  # (N, O, OH, OW)
 
 
@@ -266,3 +269,6 @@ def _taps(x, kernel, geometry):
         (kernel[:, :, k, l], x[..., DH * k:, DW * l:][..., ::SH, ::SW][..., :OH, :OW])
         for k in range(KH) for l in range(KW)
     ]
+
+
+shapes.only("torch", globals())

@@ -44,6 +44,8 @@ def dilate_kernel(w, dilation):
 def separate_kernel(kernel):
     """Check that `kernel` is a matrix `(KH, KW)`; whether it is finite is for `all_finite`."""
     shapes.array("kernel", kernel, "KH KW")
+    if shapes.dtype_name(kernel) not in ("float32", "float64"):
+        raise ValueError(f"`kernel` ({shapes.dtype_name(kernel)}) must be float32 or float64: it has no SVD else")
 
 
 def all_finite(name, finite):

@@ -42,7 +42,7 @@ class Explorer:
         self.__module__ = function.__module__
         self.__wrapped__ = function
         self.name = function.__name__
-        self.controls = {name: tuple(controls[name]) for name in controls}
+        self.controls = {name: self._values(name, controls[name]) for name in controls}
         self.play = play
         self.data = data
         self.kinds = {name: self._kind(name) for name in self.controls}
@@ -50,6 +50,8 @@ class Explorer:
 
     def __call__(self, *args, **state):
         """Return `(picture, sentence)` for a state; what is not given stands at its default."""
+        if self.takes_data and "data" not in state and not args and self.data is None:
+            raise ValueError(f"explorer `{self.name}` needs `data`: bind it by `with_data`")
         if self.takes_data and "data" not in state and self.data is not None:
             return self.function(self.data, *args, **state)
         return self.function(*args, **state)
@@ -62,7 +64,9 @@ class Explorer:
         """
         if not self.takes_data:
             raise ValueError(f"explorer `{self.name}` takes no `data`")
-        _check_data(self.name, "data", data)
+        if data is None:
+            raise ValueError(f"`data` of explorer `{self.name}` is None")
+        data = _checked_data(self.name, "data", data)
         size = len(repr(data).encode())
         if size > LARGEST_DATA:
             raise ValueError(
@@ -82,16 +86,26 @@ class Explorer:
     def render(self, state):
         """Return `(picture, sentence, failed)`; a `ValueError` becomes the sentence."""
         try:
-            picture, sentence = self(**state)
+            result = self(**state)
         except ValueError as error:
             return "", str(error), True
-        return picture, sentence, False
+        if not (isinstance(result, tuple) and len(result) == 2 and all(isinstance(x, str) for x in result)):
+            raise TypeError(f"explorer `{self.name}` returned {result!r}; (picture, sentence) is needed")
+        return result[0], result[1], False
+
+    def _values(self, name, values):
+        """Return the values of a control as a tuple."""
+        if not isinstance(values, (range, tuple, list)):
+            raise ValueError(f"control `{name}` of explorer `{self.name}` is {values!r}; a range or a tuple is needed")
+        return tuple(values)
 
     def _kind(self, name):
         """Return `slider`, `select` or `toggle`, by the type of the values of a control."""
         values = self.controls[name]
         if not values:
             raise ValueError(f"control `{name}` of explorer `{self.name}` has no values")
+        if len(set(values)) < len(values):
+            raise ValueError(f"control `{name}` of explorer `{self.name}` has a value twice")
         if all(isinstance(value, bool) for value in values):
             if values != (False, True):
                 raise ValueError(
@@ -102,11 +116,11 @@ class Explorer:
             if any("|" in value for value in values):  # the page's list of values is split there
                 raise ValueError(f"control `{name}` of explorer `{self.name}` has a value with a `|`")
             return "select"
-        if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
+        if all(type(value) in (int, float) and abs(value) < float("inf") for value in values):
             return "slider"
         raise ValueError(
-            f"control `{name}` of explorer `{self.name}` mixes types: numbers alone, strings alone "
-            f"or (False, True) are needed"
+            f"control `{name}` of explorer `{self.name}` has values of the wrong type: plain finite numbers "
+            f"alone, strings alone or (False, True) are needed"
         )
 
     def _check_parameters(self):
@@ -117,8 +131,8 @@ class Explorer:
         self.takes_data = bool(names) and names[0] == "data"
         if self.takes_data:
             names = names[1:]
-        if len(values) != len(names) or code.co_kwonlyargcount:
-            raise ValueError(f"explorer `{self.name}` needs a default for each of its parameters")
+        if len(values) != len(names) or code.co_kwonlyargcount or code.co_posonlyargcount or code.co_flags & 12:
+            raise ValueError(f"explorer `{self.name}` needs plain parameters, each with a default")
         defaults = dict(zip(names, values))
         for name in self.controls:
             if name not in defaults:
@@ -149,19 +163,20 @@ class Explorer:
         return {**widget.show(self)._repr_mimebundle_(), **bundle}
 
 
-def _check_data(name, path, data):
-    if isinstance(data, dict):
+def _checked_data(name, path, data):
+    """Return a copy of data that the page can take."""
+    if type(data) is dict:
         for key in data:
             if not isinstance(key, str):
                 raise ValueError(f"`{path}` of explorer `{name}` has the key {key!r}; strings are needed")
-            _check_data(name, path + "." + key, data[key])
-    elif isinstance(data, list):
-        for i, item in enumerate(data):
-            _check_data(name, path + "[" + str(i) + "]", item)
-    elif data is not None and type(data) not in (str, int, float, bool):
+        return {key: _checked_data(name, path + "." + key, data[key]) for key in data}
+    if type(data) is list:
+        return [_checked_data(name, path + "[" + str(i) + "]", item) for i, item in enumerate(data)]
+    if data is not None and type(data) not in (str, int, float, bool):
         raise ValueError(
             f"`{path}` of explorer `{name}` is of type {type(data).__name__}; dict, list, str, int, "
             f"float, bool or None is needed"
         )
-    elif isinstance(data, float) and not abs(data) < float("inf"):
+    if type(data) is float and not abs(data) < float("inf"):
         raise ValueError(f"`{path}` of explorer `{name}` is {data}; a finite number is needed")
+    return data

@@ -183,6 +183,12 @@ weight_gradient = Exercise(
         "Every image of the batch went through the same weights: sum over the batch.": _GRADIENT + """\
 return (g @ columns.transpose(0, 2, 1))[0]
 """,
+        "dW has two axes, (O, R): sum over the batch.": _GRADIENT + """\
+return g @ columns.transpose(0, 2, 1)
+""",
+        "Turn the columns round first: (O, L) is multiplied with (L, R).": _GRADIENT + """\
+return (g @ columns).sum(0)
+""",
         "Sum over the batch; the mean belongs into the loss, if you want one.": _GRADIENT + """\
 return (g @ columns.transpose(0, 2, 1)).mean(0)
 """,

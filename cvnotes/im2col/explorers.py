@@ -27,9 +27,9 @@ def columns(kernel=2, stride=1, padding=0, column=4, row=5):
 
 
 def _value(c, y, x):
-    """Return the number that stands for a pixel of the small image; 0 outside it."""
+    """Return the number of a pixel of the small image, from 1 on; 0 outside it."""
     inside = 0 <= y < SIDE and 0 <= x < SIDE
-    return (c * SIDE + y) * SIDE + x if inside else 0
+    return (c * SIDE + y) * SIDE + x + 1 if inside else 0
 
 
 def _images(picture, kernel, stride, padding, across, tap, corner):

@@ -20,7 +20,9 @@ def conv2d_loops(x, w, b=None, *, stride=1, padding=0, dilation=1):
     another order, in blocks that fit the caches, and the innermost is one vector instruction.
     Memory: the output, and a copy of what has to be laid out in blocks.
     """
-    shapes.conv2d(x, w, b, stride=stride, padding=padding, dilation=dilation)
+    stride, padding, dilation, _ = shapes.conv2d(
+        x, w, b, stride=stride, padding=padding, dilation=dilation
+    )
     return F.conv2d(x, w, b, stride, padding, dilation)
 
 
@@ -97,6 +99,8 @@ def conv2d_gemm_backward(grad_output, x, w, *, stride=1, padding=0, dilation=1):
 
     As `conv2d_gemm` without columns: dx adds the products of each tap into shifted slices, dw
     multiplies the shifted slices with the gradient. Itself differentiable, as often as wanted.
+    One exception to the contract: a NaN or infinity may also reach gradients that it doesn't
+    touch in the reference, since 0 · ∞ is NaN.
     Memory: the results, and for a few images at a time their pixels and gradients.
     """
     checked = formulas.check_backward(grad_output, x, w, stride, padding, dilation)
@@ -293,3 +297,6 @@ class _WeightGradient(Function):
     def backward(ctx, u):
         (x, g), plan = ctx.saved_tensors, ctx.plan
         return _InputGradient.apply(u, g, plan), _Output.apply(x, u, None, plan), None
+
+
+shapes.only("torch", globals())
