@@ -144,10 +144,12 @@ def _limited(action):
     def trace(frame, event, argument):
         nonlocal steps, stopped
         if frame.f_code.co_filename == ANSWER:
-            # CPython sees no new line in `while True: pass`, but new operations.
-            frame.f_trace_opcodes = True
-            steps += 1 if event == "opcode" else 20
-            if steps > 20 * STEPS:
+            if sys.implementation.name == "cpython":
+                # It sees no new line in `while True: pass`, but new operations.
+                frame.f_trace_opcodes = True
+            cost = {"line": 20, "opcode": 1}.get(event, 0)
+            steps += cost
+            if cost and steps > 20 * STEPS:
                 stopped = stopped or frame.f_lineno
                 raise _Endless(stopped)
         return trace
@@ -156,7 +158,9 @@ def _limited(action):
     sys.settrace(trace)
     try:
         outcome = "value", action()
-    except (Exception, SystemExit, KeyboardInterrupt, _Endless) as error:
+    except _Endless:
+        outcome = None
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
         outcome = _failure(error)
     finally:
         sys.settrace(before)
