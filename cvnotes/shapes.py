@@ -17,12 +17,12 @@ def integer(name, value, minimum=None):
 
     Booleans and floats are refused, also 2.0; integers of NumPy and Torch are welcome.
     """
-    is_array = hasattr(value, "dtype")
-    if isinstance(value, bool) or not hasattr(value, "__index__") or (
-        is_array and (len(value.shape) or "int" not in dtype_name(value))
-    ):
-        raise ValueError(f"`{name}` (={value!r}) must be an integer")
-    value = value.__index__()
+    if type(value) is not int:  # the usual case comes first: pages check thousands of sizes
+        if isinstance(value, bool) or not hasattr(value, "__index__") or (
+            hasattr(value, "dtype") and (len(value.shape) or "int" not in dtype_name(value))
+        ):
+            raise ValueError(f"`{name}` (={value!r}) must be an integer")
+        value = value.__index__()
     if minimum is not None and value < minimum:
         raise ValueError(f"`{name}` (={value}) must be at least {minimum}")
     if value > LARGEST:

@@ -73,15 +73,19 @@ def coordinate(x):
     return "-" + text if x < 0 and hundredths else text
 
 
+_CSS = {role: "var(--cv-" + role + ", " + COLOURS[role] + ")" for role in COLOURS}
+_CSS["none"] = "none"
+
+
 def colour(role):
     """Return the CSS value of a role of `COLOURS`; any other text is taken as a CSS colour."""
-    if role == "none" or role not in COLOURS:
-        return role
-    return "var(--cv-" + role + ", " + COLOURS[role] + ")"
+    return _CSS.get(role, role)
 
 
 def escape(text):
     """Return `text` fit for the inside of an element or an attribute."""
+    if text.isalnum():  # most texts of a drawing are numbers
+        return text
     text = text.replace("&", "&amp;").replace("<", "&lt;")
     return text.replace(">", "&gt;").replace('"', "&quot;")
 

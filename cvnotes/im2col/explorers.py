@@ -99,12 +99,14 @@ def _matrix(picture, kernel, sizes, rows, count, row, column):
     lines = "".join(f"M{left} {top + r * high}h{wide * count}" for r in range(1, rows))
     lines += "".join(f"M{left + k * wide} {top}v{rows * high}" for k in range(1, count))
     picture.path(lines, "none", "faint")
+    taps = [formulas.tap_of(r, CHANNELS, kernel) for r in range(rows)]
+    corners = [formulas.patch_of(k, (SIDE, SIDE), kernel, **sizes) for k in range(count)]
     for k in range(count):
+        y, x = corners[k]
         for r in range(rows):
             chosen = k == column or r == row
             if (k == column and wide >= 17) or (wide >= 20 and (chosen or rows * count <= 130)):
-                c, i, j = formulas.tap_of(r, CHANNELS, kernel)
-                y, x = formulas.patch_of(k, (SIDE, SIDE), kernel, **sizes)
+                c, i, j = taps[r]
                 words, fill = str(_value(c, y + i, x + j)), "ink" if chosen else "muted"
                 picture.text(left + (k + 0.5) * wide, top + r * high + 15, words, 15 if wide >= 24 else 13, fill=fill)
     picture.rect(left + column * wide, top + row * high, wide, high, "none", "ink", 2.5)
