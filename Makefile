@@ -12,7 +12,7 @@ READY = $(VENV)/.ready
 export OMP_NUM_THREADS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 # From nothing each time, so that no page stays whose chapter is gone.
-BUILD = rm -rf _build/html && $(BIN)/jupyter-book build chapters --config _config.yml --toc "$(CURDIR)/_toc.yml" --path-output .
+BUILD = rm -rf _build/html && $(BIN)/jupyter-book build .
 PARALLEL = -n 2 --dist loadfile
 # Looks at the built pages, in the browser; the rest needs no built book.
 PAGES = tests/test_book.py

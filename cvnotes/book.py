@@ -84,6 +84,7 @@ def write_colab(app, exception):
         path = Path(app.env.doc2path(docname))
         if path.suffix == ".ipynb":
             copy = for_colab(json.loads(path.read_text("utf-8")), app.config.cvnotes_repository)
+            (folder / docname).parent.mkdir(exist_ok=True)
             (folder / f"{docname}.ipynb").write_text(json.dumps(copy, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 

@@ -24,7 +24,7 @@ def build(folder, address):
     for name in ("images", "_static", "references.bib"):
         (chapters / name).symlink_to(ROOT / "chapters" / name)
     (chapters / "intro.md").write_text("# Intro\n\n$a^2$\n")
-    (folder / "_toc.yml").write_text("format: jb-book\nroot: intro\nchapters:\n- file: chapter\n")
+    (folder / "_toc.yml").write_text("format: jb-book\nroot: chapters/intro\nchapters:\n- file: chapters/chapter\n")
     source = notebooks.show_source(shapes.same_padding)
     output = nbformat.v4.new_output(
         "execute_result", {"text/markdown": source._repr_markdown_(), "text/plain": repr(source)}, execution_count=1
@@ -36,9 +36,9 @@ def build(folder, address):
     ]
     notebook = notebooks.normalise(nbformat.v4.new_notebook(cells=cells))
     (chapters / "chapter.ipynb").write_text(notebooks.written(notebook))
+    shutil.copy(ROOT / "_config.yml", folder)
     result = subprocess.run(
-        [str(Path(sys.executable).with_name("jupyter-book")), "build", str(chapters), "--config", str(ROOT / "_config.yml"),
-         "--toc", str(folder / "_toc.yml"), "--path-output", str(folder), "-W", "--keep-going"],
+        [str(Path(sys.executable).with_name("jupyter-book")), "build", str(folder), "-W", "--keep-going"],
         capture_output=True, text=True, env={**os.environ, "CVNOTES_REPOSITORY": address},
     )
     assert result.returncode == 0, result.stdout + result.stderr
@@ -56,28 +56,28 @@ def unlinked(tmp_path_factory):
 
 
 def test_build_links_the_source_that_a_page_shows(linked):
-    page = (linked / "chapter.html").read_text("utf-8")
+    page = (linked / "chapters" / "chapter.html").read_text("utf-8")
     first, last = map(int, re.search(rf'href="{ADDRESS}/blob/main/cvnotes/shapes\.py#L(\d+)-L(\d+)"', page).groups())
     lines = Path(shapes.__file__).read_text("utf-8").splitlines()
     assert "\n".join(lines[first - 1:last]) + "\n" == notebooks.show_source(shapes.same_padding).code
 
 
 def test_build_has_buttons_where_the_address_is_known(linked):
-    page = (linked / "chapter.html").read_text("utf-8")
+    page = (linked / "chapters" / "chapter.html").read_text("utf-8")
     assert "https://mybinder.org/v2/gh/someone/book/main?urlpath=lab/tree/chapters/chapter.ipynb" in page
-    assert "https://colab.research.google.com/github/someone/book/blob/gh-pages/colab/chapter.ipynb" in page
+    assert "https://colab.research.google.com/github/someone/book/blob/gh-pages/colab/chapters/chapter.ipynb" in page
 
 
 def test_build_installs_the_package_on_colab_alone(linked):
-    copy = json.loads((linked / "colab" / "chapter.ipynb").read_text("utf-8"))
+    copy = json.loads((linked / "colab" / "chapters" / "chapter.ipynb").read_text("utf-8"))
     nbformat.validate(copy)
     assert ADDRESS in "".join(copy["cells"][0]["source"])
-    assert "pip install" not in (linked / "_sources" / "chapter.ipynb").read_text("utf-8")
-    assert [path.name for path in (linked / "colab").iterdir()] == ["chapter.ipynb"]
+    assert "pip install" not in (linked / "_sources" / "chapters" / "chapter.ipynb").read_text("utf-8")
+    assert [path.name for path in (linked / "colab").rglob("*.*")] == ["chapter.ipynb"]
 
 
 def test_build_has_no_links_where_no_address_is_known(unlinked):
-    page = (unlinked / "chapter.html").read_text("utf-8")
+    page = (unlinked / "chapters" / "chapter.html").read_text("utf-8")
     assert "mybinder" not in page and "colab" not in page and "github.com" not in page
     assert not (unlinked / "colab").exists()
     assert "cvnotes/shapes.py" in page
@@ -85,7 +85,7 @@ def test_build_has_no_links_where_no_address_is_known(unlinked):
 
 @pytest.mark.parametrize("name", ["intro", "chapter"])
 def test_build_loads_nothing_from_another_host(linked, name):
-    page = (linked / f"{name}.html").read_text("utf-8")
+    page = (linked / "chapters" / f"{name}.html").read_text("utf-8")
     assert not re.search(r'<(?:script|img|iframe)[^>]*\ssrc="(?:https?:)?//|<link[^>]*href="(?:https?:)?//', page)
     assert "THEBE_JS_URL" not in page and 'rel="preload"' not in page
 
@@ -94,7 +94,7 @@ def test_build_carries_little_of_mathjax(unlinked):
     files = [path for path in (unlinked / "_static" / "mathjax").rglob("*") if path.is_file()]
     assert any(path.suffix == ".woff" for path in files)
     assert sum(path.stat().st_size for path in files) < 2_000_000
-    assert "mathjax/tex-chtml.js" in (unlinked / "intro.html").read_text("utf-8")
+    assert "mathjax/tex-chtml.js" in (unlinked / "chapters" / "intro.html").read_text("utf-8")
 
 
 @pytest.mark.parametrize("remote, address", [
