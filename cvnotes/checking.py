@@ -189,6 +189,8 @@ def _is_missing(outcome):
 
 def _copy(value):
     """Return a copy, so that an answer that writes into its arguments harms nobody."""
+    if isinstance(value, tuple) and hasattr(value, "_make"):
+        return value._make([_copy(item) for item in value])
     if isinstance(value, (list, tuple)):
         return type(value)([_copy(item) for item in value])
     for method in ("clone", "copy"):

@@ -12,7 +12,7 @@ NumPy reference and the Torch version refuse the same input with the same senten
 LARGEST = 2**31 - 1  # of a size, in pixels or channels: what all array libraries can count
 
 
-def integer(name, value, minimum=None):
+def integer(name, value, minimum=None, maximum=LARGEST):
     """Return `value` as an int, or raise `ValueError` naming the argument `name`.
 
     Booleans and floats are refused, also 2.0; integers of NumPy and Torch are welcome.
@@ -25,8 +25,8 @@ def integer(name, value, minimum=None):
         value = value.__index__()
     if minimum is not None and value < minimum:
         raise ValueError(f"`{name}` (={value}) must be at least {minimum}")
-    if value > LARGEST:
-        raise ValueError(f"`{name}` (={value}) must be at most {LARGEST}")
+    if maximum is not None and value > maximum:
+        raise ValueError(f"`{name}` (={value}) must be at most {maximum}")
     return value
 
 

@@ -54,6 +54,8 @@ def mapped(value, change):
     """Return `value` with `change` applied to every array in it."""
     if isinstance(value, np.ndarray):
         return change(value)
+    if isinstance(value, tuple) and hasattr(value, "_make"):  # the weights of a block
+        return value._make(mapped(item, change) for item in value)
     if isinstance(value, (list, tuple)):
         return type(value)(mapped(item, change) for item in value)
     if isinstance(value, dict):

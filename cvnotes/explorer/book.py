@@ -24,7 +24,7 @@ NOT_PLAIN = ("explorer/book.py", "explorer/widget.py")
 
 def plain_modules():
     """Return the modules that run in the page, as a dict from dotted name to path."""
-    chapters = [path.parent.name for path in PACKAGE.glob("*/__init__.py")]
+    chapters = [path.parent.name for path in PACKAGE.glob("*/__init__.py") if path.parent.name != "models"]
     paths = [PACKAGE / "__init__.py", *(PACKAGE / name for name in ("shapes.py", "cost.py", "checking.py"))]
     for chapter in sorted(chapters):
         if chapter == "explorer":
