@@ -1,0 +1,461 @@
+"""The chapter inception against torch's own operations, the papers' figures, and bad input."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from cvnotes import cost, shapes
+from cvnotes.inception import exercises, fast, formulas, reference
+from cvnotes.inception.weights import FireWeights, InceptionWeights, MlpconvWeights
+
+
+def randn(*shape, seed=0, dtype=torch.float64):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def filled(kind, *shapes):
+    """Return a named tuple of random tensors with the shapes; None stays None."""
+    return kind(*(None if shape is None else randn(*shape, seed=i) for i, shape in enumerate(shapes)))
+
+
+def change(value, function):
+    """Return a tensor, or a named tuple of tensors, with `function` applied to each."""
+    if isinstance(value, torch.Tensor):
+        return function(value)
+    if isinstance(value, tuple) and hasattr(value, "_make"):
+        return value._make(change(item, function) for item in value)
+    return value
+
+
+def both(name, *args, **kwargs):
+    """Return what the reference and the fast version give for tensors, both as tensors."""
+    arrays = [change(a, torch.Tensor.numpy) for a in args]
+    return torch.from_numpy(getattr(reference, name)(*arrays, **kwargs)), getattr(fast, name)(*args, **kwargs)
+
+
+def check(results, oracle, **tolerance):
+    for result in results:
+        torch.testing.assert_close(result, oracle, **tolerance)
+
+
+WIDTHS = 3, 2, 4, 5, 1, 2, 3  # in_channels, ch1x1, ch3x3red, ch3x3, ch5x5red, ch5x5, pool_proj
+NAIVE = 3, 2, None, 5, None, 2, None
+
+
+# --- the Inception module --------------------------------------------------------------
+
+
+class Inception(nn.Module):
+    """The module of the paper's figure as a network of torch, without a look at ours."""
+
+    def __init__(self, in_channels, ch1x1, ch3x3red, ch3x3, ch5x5red, ch5x5, pool_proj):
+        super().__init__()
+
+        def conv(given, made, kernel_size):
+            return [nn.Conv2d(given, made, kernel_size, padding="same"), nn.ReLU()]
+
+        self.branch1 = nn.Sequential(*conv(in_channels, ch1x1, 1))
+        self.branch2 = nn.Sequential(*conv(in_channels, ch3x3red, 1), *conv(ch3x3red, ch3x3, 3))
+        self.branch3 = nn.Sequential(*conv(in_channels, ch5x5red, 1), *conv(ch5x5red, ch5x5, 5))
+        self.branch4 = nn.Sequential(nn.MaxPool2d(3, 1, 1), *conv(in_channels, pool_proj, 1))
+
+    def forward(self, x):
+        return torch.cat([self.branch1(x), self.branch2(x), self.branch3(x), self.branch4(x)], 1)
+
+
+def test_inception_module_equals_a_network_of_torch():
+    network = Inception(*WIDTHS).double()
+    x, weights = randn(2, 3, 6, 5), InceptionWeights(*network.parameters())
+    check(both("inception_module", x, change(weights, torch.Tensor.detach)), network(x).detach())
+
+
+def test_inception_module_naive_equals_functional():
+    x, w = randn(2, 3, 7, 4), filled(InceptionWeights, *formulas.inception_shapes(*NAIVE))
+    parts = [F.conv2d(x, w.w1, w.b1), F.conv2d(x, w.w3, w.b3, padding=1), F.conv2d(x, w.w5, w.b5, padding=2)]
+    oracle = torch.cat([part.clamp(min=0) for part in parts] + [F.max_pool2d(x, 3, 1, 1)], 1)
+    check(both("inception_module", x, w), oracle)
+
+
+def test_inception_module_reduced_by_the_identity_is_the_naive_one_on_input_without_negatives():
+    x = randn(2, 3, 6, 6).abs()
+    naive = filled(InceptionWeights, *formulas.inception_shapes(*NAIVE))
+    eye, no = torch.eye(3, dtype=torch.float64)[:, :, None, None], torch.zeros(3, dtype=torch.float64)
+    reduced = naive._replace(w3_reduce=eye, b3_reduce=no, w5_reduce=eye, b5_reduce=no, w_pool=eye, b_pool=no)
+    check(both("inception_module", x, reduced), fast.inception_module(x, naive))
+    differ = fast.inception_module(-x, reduced) != fast.inception_module(-x, naive)  # the ReLU cuts negatives
+    assert differ.any()
+
+
+def test_inception_module_takes_a_3x3_in_the_5x5_branch():
+    x, w = randn(1, 3, 5, 5), filled(InceptionWeights, *formulas.inception_shapes(*WIDTHS))
+    small = w._replace(w5=w.w5[:, :, 1:-1, 1:-1].contiguous())
+    framed = w._replace(w5=F.pad(small.w5, (1, 1, 1, 1)))
+    check(both("inception_module", x, small), fast.inception_module(x, framed))
+
+
+def test_inception_module_pools_negative_pixels_as_they_are():
+    x, w = -1 - randn(1, 3, 4, 5).abs(), filled(InceptionWeights, *formulas.inception_shapes(*NAIVE))
+    for result in both("inception_module", x, w):
+        pooled = result[:, 9:]
+        assert (pooled < 0).all()  # zeros round the image would win at its border
+        torch.testing.assert_close(pooled, F.max_pool2d(x, 3, 1, 1))
+
+
+def test_inception_module_passes_nan_to_each_window_that_holds_it():
+    x, w = torch.zeros(1, 3, 9, 9, dtype=torch.float64), filled(InceptionWeights, *formulas.inception_shapes(*NAIVE))
+    x[0, 1, 4, 4] = torch.nan
+    windows = [torch.zeros(9, 9, dtype=torch.bool) for _ in range(3)]
+    for reach, window in enumerate(windows):
+        window[4 - reach:5 + reach, 4 - reach:5 + reach] = True
+    nowhere = torch.zeros(9, 9, dtype=torch.bool)
+    seen = [windows[0]] * 2 + [windows[1]] * 5 + [windows[2]] * 2 + [nowhere, windows[1], nowhere]
+    for result in both("inception_module", x, w):
+        assert torch.equal(result[0].isnan(), torch.stack(seen))
+
+
+@pytest.mark.parametrize("widths", [WIDTHS, NAIVE])
+def test_inception_module_gives_the_widths_and_weighs_what_the_formulas_say(widths):
+    x, w = randn(1, 3, 4, 4), filled(InceptionWeights, *formulas.inception_shapes(*widths))
+    channels = formulas.module_width(3, widths[1], widths[3], widths[5], widths[6])
+    assert fast.inception_module(x, w).shape == (1, channels, 4, 4)
+    counted = sum(field.numel() for field in w if field is not None)
+    assert sum(formulas.module_cost(4, *widths, bias=True).values()).params == counted
+
+
+# --- Network in Network, SqueezeNet ----------------------------------------------------
+
+
+@pytest.mark.parametrize("settings", [{}, {"stride": 2}, {"stride": (1, 2), "padding": (2, 1)}])
+def test_mlpconv_equals_torch_convolutions(settings):
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, (3, 2), **settings), nn.ReLU(), nn.Conv2d(4, 5, 1), nn.ReLU(), nn.Conv2d(5, 2, 1), nn.ReLU()
+    ).double()
+    x, weights = randn(2, 3, 7, 6), MlpconvWeights(*(p.detach() for p in network.parameters()))
+    check(both("mlpconv", x, weights, **settings), network(x).detach())
+
+
+def test_mlpconv_is_a_multilayer_perceptron_on_each_window():
+    x = randn(2, 3, 6, 5)
+    w = filled(MlpconvWeights, (4, 3, 3, 3), (4,), (5, 4, 1, 1), (5,), (2, 5, 1, 1), (2,))
+    h = F.unfold(x, 3).mT  # (N, L, C·9): the windows, one a row
+    for weight, bias in ((w.w, w.b), (w.w1, w.b1), (w.w2, w.b2)):
+        h = F.linear(h, weight.flatten(1), bias).clamp(min=0)
+    check(both("mlpconv", x, w), h.mT.reshape(2, 2, 4, 3))
+
+
+@pytest.mark.parametrize("left", [("w1", "b1"), ("w2", "b2"), ("w1", "b1", "w2", "b2")])
+def test_mlpconv_leaves_hidden_layers_out(left):
+    x = randn(1, 3, 5, 5)
+    w = filled(MlpconvWeights, (2, 3, 3, 3), (2,), (2, 2, 1, 1), (2,), (2, 2, 1, 1), (2,))
+    oracle = F.relu(F.conv2d(x, w.w, w.b))
+    for name in ("1", "2"):
+        if f"w{name}" not in left:
+            oracle = F.relu(F.conv2d(oracle, getattr(w, f"w{name}"), getattr(w, f"b{name}")))
+    check(both("mlpconv", x, w._replace(**dict.fromkeys(left))), oracle)
+
+
+def test_mlpconv_passes_nan_to_each_window_that_holds_it():
+    x, w = torch.zeros(1, 1, 4, 4, dtype=torch.float64), filled(MlpconvWeights, (1, 1, 3, 3), (1,), (2, 1, 1, 1), (2,))
+    x[0, 0, 0, 1] = torch.nan
+    for result in both("mlpconv", x, w):
+        assert torch.equal(result.isnan(), torch.tensor([[True, True], [False, False]]).expand(1, 2, 2, 2))
+
+
+def test_global_average_pool2d_equals_torch():
+    x = randn(2, 3, 5, 4)
+    check(both("global_average_pool2d", x), F.adaptive_avg_pool2d(x, 1).flatten(1))
+
+
+def test_global_average_pool2d_passes_nan_to_its_channel():
+    x = randn(2, 3, 5, 4)
+    x[1, 2, 0, 0] = torch.nan
+    for result in both("global_average_pool2d", x):
+        assert result.isnan().nonzero().tolist() == [[1, 2]]
+
+
+def test_fire_module_equals_a_network_of_torch():
+    squeeze, one, three = nn.Conv2d(4, 2, 1).double(), nn.Conv2d(2, 3, 1).double(), nn.Conv2d(2, 5, 3, padding=1).double()
+    x, weights = randn(2, 4, 5, 6), FireWeights(*(p.detach() for layer in (squeeze, one, three) for p in layer.parameters()))
+    squeezed = squeeze(x).relu()
+    check(both("fire_module", x, weights), torch.cat([one(squeezed).relu(), three(squeezed).relu()], 1).detach())
+
+
+def test_fire_module_passes_nan_to_each_window_that_holds_it():
+    x = torch.zeros(1, 2, 4, 4, dtype=torch.float64)
+    w = filled(FireWeights, (2, 2, 1, 1), (2,), (1, 2, 1, 1), (1,), (1, 2, 3, 3), (1,))
+    x[0, 0, 0, 0] = torch.nan
+    for result in both("fire_module", x, w):
+        assert result.isnan().nonzero().tolist() == [[0, 0, 0, 0]] + [[0, 1, i, j] for i in (0, 1) for j in (0, 1)]
+
+
+# --- all of them -----------------------------------------------------------------------
+
+X = randn(2, 3, 6, 6, seed=9)
+INCEPTION = filled(InceptionWeights, *formulas.inception_shapes(*WIDTHS))
+PLAIN = filled(InceptionWeights, *formulas.inception_shapes(*NAIVE))
+MLPCONV = filled(MlpconvWeights, (4, 3, 3, 3), (4,), (5, 4, 1, 1), (5,), (2, 5, 1, 1), (2,))
+FIRE = filled(FireWeights, (2, 3, 1, 1), (2,), (3, 2, 1, 1), (3,), (4, 2, 3, 3), (4,))
+CALLS = {
+    "inception_module": (X, INCEPTION), "mlpconv": (X, MLPCONV), "global_average_pool2d": (X,), "fire_module": (X, FIRE),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_all_take_a_batch_of_no_images(name):
+    _, *weights = CALLS[name]
+    shape = getattr(fast, name)(*CALLS[name]).shape
+    for result in both(name, X[:0], *weights):
+        assert result.shape == (0, *shape[1:])
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_all_keep_float32(name):
+    exact = getattr(fast, name)(*CALLS[name]).float()
+    check(both(name, *(change(a, torch.Tensor.float) for a in CALLS[name])), exact, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_all_run_in_bfloat16(name):
+    result = getattr(fast, name)(*(change(a, torch.Tensor.bfloat16) for a in CALLS[name]))
+    assert result.dtype == torch.bfloat16
+    torch.testing.assert_close(result.double(), getattr(fast, name)(*CALLS[name]), rtol=0.1, atol=0.6)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_all_take_arrays_that_are_not_contiguous(name):
+    def scatter(t):
+        return t.repeat_interleave(2, -1)[..., ::2]
+
+    check(both(name, *(change(a, scatter) for a in CALLS[name])), getattr(fast, name)(*CALLS[name]))
+
+
+def test_all_leave_their_input_as_it_is():
+    for name, args in CALLS.items():
+        before = [change(a, torch.Tensor.clone) for a in args]
+        both(name, *args)
+        for a, b in zip(args, before):
+            for one, other in zip(a, b) if isinstance(a, tuple) else [(a, b)]:
+                assert torch.equal(one, other)
+
+
+# --- bad input: one sentence, the same from both ---------------------------------------
+
+FLOATS = "float16, bfloat16, float32, float64"
+BAD = [
+    ("inception_module", (X[0], INCEPTION), "`x` has the shape (3, 6, 6); 4 axes (N, C, H, W) are needed"),
+    ("inception_module", (X[:, :0], INCEPTION), "`x` has the shape (2, 0, 6, 6): its axis C must not be empty"),
+    ("inception_module", (X[..., :0], INCEPTION), "`x` has the shape (2, 3, 6, 0): its axis W must not be empty"),
+    ("inception_module", (X.long(), INCEPTION), f"`x` (int64) must be of a floating-point dtype: {FLOATS}"),
+    ("inception_module", (X, MLPCONV), "`weights` (a MlpconvWeights) must be a named tuple InceptionWeights"),
+    ("inception_module", (X, None), "`weights` (a NoneType) must be a named tuple InceptionWeights"),
+    ("inception_module", (X[:, :2], INCEPTION), "`weights.w1` takes 3 channels; `x` has 2"),
+    (
+        "inception_module", (X, INCEPTION._replace(w3=PLAIN.w3)),
+        "`weights.w3` takes 3 channels; `weights.w3_reduce` gives 4",
+    ),
+    ("inception_module", (X, PLAIN._replace(w5=INCEPTION.w5)), "`weights.w5` takes 1 channels; `x` has 3"),
+    (
+        "inception_module", (X, INCEPTION._replace(w_pool=INCEPTION.w3_reduce[:, :2])),
+        "`weights.w_pool` takes 2 channels; `x` has 3",
+    ),
+    ("inception_module", (X, INCEPTION._replace(b3=INCEPTION.b1)), "`weights.b3` has the shape (2,); (5,) is needed"),
+    (
+        "inception_module", (X, INCEPTION._replace(w1=INCEPTION.w1[0])),
+        "`weights.w1` has the shape (3, 1, 1); 4 axes (O, C, 1, 1) are needed",
+    ),
+    (
+        "inception_module", (X, INCEPTION._replace(w5_reduce=PLAIN.w3)),
+        "`weights.w5_reduce` has the shape (5, 3, 3, 3); (R, C, 1, 1) is needed",
+    ),
+    ("inception_module", (X, PLAIN._replace(w3=PLAIN.w3[..., 1:])), "`weights.w3` is 3 × 2; odd sizes are needed"),
+    ("inception_module", (X, INCEPTION._replace(w1=None)), "`weights.w1` is None; this convolution can't be left out"),
+    ("inception_module", (X, INCEPTION._replace(b5=None)), "`weights.b5` is None; this convolution can't be left out"),
+    (
+        "inception_module", (X, INCEPTION._replace(w3_reduce=None)),
+        "`weights.w3_reduce` is None and `weights.b3_reduce` is not; leave out both or neither",
+    ),
+    (
+        "inception_module", (X, INCEPTION._replace(b_pool=None)),
+        "`weights.b_pool` is None and `weights.w_pool` is not; leave out both or neither",
+    ),
+    (
+        "inception_module", (X, INCEPTION._replace(w1=INCEPTION.w1.int())),
+        f"`weights.w1` (int32) must be of a floating-point dtype: {FLOATS}",
+    ),
+    (
+        "inception_module", (X, INCEPTION._replace(b_pool=INCEPTION.b_pool.float())),
+        "`weights.b_pool` (dtype float32) must match `x` (dtype float64)",
+    ),
+    ("mlpconv", (X[:, 0], MLPCONV), "`x` has the shape (2, 6, 6); 4 axes (N, C, H, W) are needed"),
+    ("mlpconv", (X, FIRE), "`weights` (a FireWeights) must be a named tuple MlpconvWeights"),
+    ("mlpconv", (X, MLPCONV._replace(w=None)), "`weights.w` is None; this convolution can't be left out"),
+    ("mlpconv", (X, MLPCONV._replace(w2=None)), "`weights.w2` is None and `weights.b2` is not; leave out both or neither"),
+    ("mlpconv", (X, MLPCONV._replace(w1=None, b1=None)), "`weights.w2` takes 5 channels; `weights.w` gives 4"),
+    ("mlpconv", (X, MLPCONV._replace(b2=MLPCONV.b1)), "`weights.b2` has the shape (5,); (2,) is needed"),
+    ("mlpconv", (X, MLPCONV, {"stride": 0}), "`stride` (=0) must be at least 1"),
+    ("mlpconv", (X, MLPCONV, {"padding": -1}), "`padding` (=-1) must be at least 0"),
+    ("mlpconv", (X, MLPCONV, {"stride": 1.0}), "`stride` (=1.0) must be an integer"),
+    (
+        "mlpconv", (X[..., :2], MLPCONV),
+        "`kernel_size` (=3) with `dilation` (=1) spans 3 pixels; the padded input has 2",
+    ),
+    ("global_average_pool2d", (X[0],), "`x` has the shape (3, 6, 6); 4 axes (N, C, H, W) are needed"),
+    ("global_average_pool2d", (X[:, :, :0],), "`x` has the shape (2, 3, 0, 6): its axis H must not be empty"),
+    ("global_average_pool2d", (X.long(),), f"`x` (int64) must be of a floating-point dtype: {FLOATS}"),
+    ("global_average_pool2d", (None,), "`x` (a NoneType) must be an array"),
+    ("fire_module", (X, INCEPTION), "`weights` (a InceptionWeights) must be a named tuple FireWeights"),
+    ("fire_module", (X[:, :1], FIRE), "`weights.w_squeeze` takes 3 channels; `x` has 1"),
+    ("fire_module", (X, FIRE._replace(w1=FIRE.w1[:, :1])), "`weights.w1` takes 1 channels; `weights.w_squeeze` gives 2"),
+    ("fire_module", (X, FIRE._replace(w3=None, b3=None)), "`weights.w3` is None; this convolution can't be left out"),
+    ("fire_module", (X, FIRE._replace(w3=FIRE.w3[:, :, :2])), "`weights.w3` is 2 × 3; odd sizes are needed"),
+    ("fire_module", (X.float(), FIRE), "`weights.w_squeeze` (dtype float64) must match `x` (dtype float32)"),
+]
+
+
+@pytest.mark.parametrize("name, args, sentence", BAD, ids=[f"{i}-{case[0]}" for i, case in enumerate(BAD)])
+def test_all_refuse_bad_input_with_one_sentence(name, args, sentence):
+    args, kwargs = (args[:-1], args[-1]) if isinstance(args[-1], dict) else (args, {})
+    with pytest.raises(ValueError) as theirs:
+        getattr(fast, name)(*args, **kwargs)
+    with pytest.raises(ValueError) as ours:
+        getattr(reference, name)(*(change(a, torch.Tensor.numpy) for a in args), **kwargs)
+    assert str(ours.value) == str(theirs.value) == sentence
+
+
+def test_all_refuse_the_weights_of_the_other_library():
+    with pytest.raises(ValueError, match=r"`weights` \(an array of numpy\) must be an array of torch"):
+        fast.fire_module(X, change(FIRE, torch.Tensor.numpy))
+
+
+# --- costs -----------------------------------------------------------------------------
+
+
+def test_costs_of_the_5x5_branch_are_those_of_the_issue():
+    direct, (reduction, convolution) = formulas.chain(28, (192, 32), (5,)), formulas.chain(28, (192, 16, 32), (1, 5))
+    assert direct[0].macs == 120_422_400
+    assert (reduction.macs, convolution.macs) == (2_408_448, 10_035_200)
+    assert (reduction + convolution).macs == 12_443_648
+    assert formulas.module_cost(28, 192, 64, 96, 128, 16, 32, 32)["5×5"].macs == 12_443_648
+
+
+@pytest.mark.parametrize("size, widths", [(7, WIDTHS), ((4, 9), WIDTHS), (28, (192, 64, 96, 128, 16, 32, 32))])
+def test_module_cost_equals_the_trace_of_a_network_of_torch(size, widths):
+    network = Inception(*widths)
+    rows = [row for row in cost.trace(network, (1, widths[0], *shapes.pair("size", size))) if "ReLU" not in row.kind]
+    ours = formulas.module_cost(size, *widths, bias=True)
+    for number, branch in enumerate(ours, 1):
+        assert ours[branch] == sum(row.cost for row in rows if row.name.startswith(f"branch{number}"))
+
+
+def test_module_cost_naive_is_three_convolutions_and_a_pool():
+    ours = formulas.module_cost(28, 192, 64, None, 128, None, 32, None)
+    kernels = {"1×1": (64, 1), "3×3": (128, 3), "5×5": (32, 5)}
+    assert list(ours) == [*kernels, "pool"]
+    for branch, (filters, kernel_size) in kernels.items():
+        assert ours[branch] == cost.conv2d(192, filters, kernel_size, 28)
+    assert ours["pool"] == cost.elementwise(192, 28)
+
+
+@pytest.mark.parametrize("C", [1, 2, 5, 16, 192])
+@pytest.mark.parametrize("O", [1, 3, 32, 300])
+@pytest.mark.parametrize("K", [1, 2, 3, 5, (1, 7)])
+def test_break_even_is_the_last_that_saves(C, O, K):
+    def saves(R):
+        return sum(formulas.chain(9, (C, R, O), (1, K))).macs < formulas.chain(9, (C, O), (K,))[0].macs
+
+    R = formulas.break_even(C, O, K)
+    assert (R == 0 or saves(R)) and not saves(R + 1)
+    assert R < C  # to more channels than before, no reduction pays
+
+
+@pytest.mark.parametrize("K, numerator, denominator", [(5, 18, 25), (7, 27, 49), (3, 9, 9)])
+def test_stack_of_3x3_costs_its_share_of_the_large_kernel(K, numerator, denominator):
+    # Szegedy et al. (2016), section 3.1: two 3×3 for a 5×5 cost (9 + 9) / 25.
+    depth, C = formulas.stack_depth(K), 6
+    stack, direct = sum(formulas.chain(8, [C] * (depth + 1), [3] * depth)), formulas.chain(8, (C, C), (K,))[0]
+    assert stack.macs * denominator == direct.macs * numerator
+    assert shapes.receptive_field([(3, 1, 1, 1)] * depth)[-1][0] == K
+
+
+@pytest.mark.parametrize("n", [3, 5, 7])
+def test_row_and_column_cost_two_nths(n):
+    # Szegedy et al. (2016), section 3.2: a 3×1 and a 1×3 are 33% cheaper than a 3×3.
+    pair, direct = sum(formulas.chain(17, (8, 8, 8), ((1, n), (n, 1)))), formulas.chain(17, (8, 8), (n,))[0]
+    assert pair.macs * n == direct.macs * 2 and pair.params * n == direct.params * 2
+
+
+def test_stack_depth_refuses_an_even_kernel():
+    with pytest.raises(ValueError, match=r"`kernel_size` \(=4\) must be odd"):
+        formulas.stack_depth(4)
+
+
+def test_separable_and_segments_equal_grouped_convolutions_of_torch():
+    ours = sum(formulas.separable_cost(5, 6, 8, 3, multiplier=2, bias=True))
+    layers = nn.Sequential(nn.Conv2d(6, 12, 3, padding=1, groups=6), nn.Conv2d(12, 8, 1))
+    assert ours == cost.trace(layers, (1, 6, 5, 5)).total
+    for segments in (1, 2, 4, 8):
+        layers = nn.Sequential(nn.Conv2d(6, 8, 1), nn.Conv2d(8, 8, 3, padding=1, groups=segments))
+        assert sum(formulas.segments_cost(5, 6, 8, 3, segments, bias=True)) == cost.trace(layers, (1, 6, 5, 5)).total
+    channels = formulas.segments_cost(5, 6, 6, 3, 6)
+    assert sum(channels).macs == sum(formulas.separable_cost(5, 6, 6, 3)).macs
+
+
+def test_fire_cost_equals_the_table_of_squeezenet():
+    # Iandola et al. (2016), table 1: parameters of fire2 to fire9 before pruning.
+    published = [11_920, 12_432, 45_344, 49_440, 104_880, 111_024, 188_992, 197_184]
+    squeezes, channels, found = (16, 16, 32, 32, 48, 48, 64, 64), 96, []
+    for squeeze in squeezes:
+        found.append(sum(formulas.fire_cost(27, channels, squeeze, 4 * squeeze, 4 * squeeze, bias=True).values()).params)
+        channels = 8 * squeeze
+    assert found == published
+
+
+@pytest.mark.parametrize("call, sentence", [
+    (lambda: formulas.chain(28, (192, 32), (1, 5)), "`widths` (=(192, 32)) must be one more than `kernel_sizes` (=(1, 5))"),
+    (lambda: formulas.chain(28, (192,), ()), "`widths` (=(192,)) must be one more than `kernel_sizes` (=())"),
+    (lambda: formulas.chain(28, (192, 0), (1,)), "`out_channels` (=0) must be at least 1"),
+    (lambda: formulas.module_cost(28, 192, 64, 0, 128, 16, 32, 32), "`ch3x3red` (=0) must be at least 1"),
+    (lambda: formulas.module_cost(28, 192, 64, 96, 128, 16.0, 32, 32), "`ch5x5red` (=16.0) must be an integer"),
+    (lambda: formulas.module_cost(0, 192, 64, 96, 128, 16, 32, 32), "`output_size` (=0) must be at least 1"),
+    (lambda: formulas.module_width(192, 64, 128, 32, 0), "`pool_proj` (=0) must be at least 1"),
+    (lambda: formulas.break_even(0, 32, 5), "`in_channels` (=0) must be at least 1"),
+    (lambda: formulas.fire_cost(28, 96, 0, 64, 64), "`squeeze` (=0) must be at least 1"),
+    (lambda: formulas.separable_cost(28, 96, 64, 3, multiplier=0), "`multiplier` (=0) must be at least 1"),
+    (lambda: formulas.segments_cost(28, 96, 64, 3, 5), "`segments` (=5) must divide the 64 channels"),
+])
+def test_costs_refuse_bad_input(call, sentence):
+    with pytest.raises(ValueError) as raised:
+        call()
+    assert str(raised.value) == sentence
+
+
+# --- exercises -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["break_even", "fire_params", "naive_widths", "stack_weights", "pool_branch"])
+def test_exercise_accepts_its_solution_and_knows_its_mistakes(name):
+    exercise = getattr(exercises, name)
+
+    def answered(source):
+        namespace = {}
+        exec(source, namespace)
+        return exercise.check(namespace[name])
+
+    assert answered(exercise.stub).status == "not yet"
+    assert answered(exercise.solution).status == "right"
+    assert len(exercise.wrong) >= 3
+    for hint, source in exercise.wrong.items():
+        verdict = answered(source)
+        assert verdict.status == "wrong" and verdict.message.endswith(hint)
+
+
+def test_break_even_of_the_exercise_is_that_of_the_formulas():
+    for case in exercises.break_even.cases:
+        assert exercises.break_even.expected(*case) == formulas.break_even(*case)
+
+
+def test_pool_branch_of_the_exercise_is_torchs_max_pool():
+    for (x,) in exercises.pool_branch.cases():
+        np.testing.assert_array_equal(exercises.pool_branch.expected(x), F.max_pool2d(torch.from_numpy(x), 3, 1, 1))
