@@ -1,6 +1,6 @@
 """The equations of the chapter on plain numbers, and the arguments that its functions accept."""
 
-from cvnotes import shapes
+from cvnotes import cost, shapes
 
 # --- what the functions accept ---------------------------------------------------------
 # Each returns what both versions need; each raises the one sentence that both versions give.
@@ -163,9 +163,7 @@ def weights(channels, filters, kernel, groups=1):
     >>> weights(64, 128, 3), weights(64, 128, 3, groups=4)
     (73728, 18432)
     """
-    for name, count in (("input channels", channels), ("filters", filters)):
-        shapes.divides("groups", groups, count, name)
-    return filters * (channels // groups) * kernel * kernel
+    return cost.conv2d(channels, filters, kernel, 1, groups=groups).params
 
 
 def separable_weights(channels, filters, kernel):
