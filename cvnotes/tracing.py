@@ -15,9 +15,10 @@ from cvnotes.cost import Cost
 class Row:
     """One layer of a `Trace`; see `cvnotes.cost.trace`."""
 
-    def __init__(self, name, kind, inputs, output_shape, cost, call=None):
+    def __init__(self, name, kind, inputs, output_shape, cost, module=None, call=None):
         self.name, self.kind, self.inputs, self.output_shape, self.cost = name, kind, inputs, output_shape, cost
-        self.call = call  # runs this layer again on the same input, where the trace keeps it
+        self.module = module  # the layer, or the larger module that has computed this by itself
+        self.call = call  # runs it again on the same input, where the trace keeps it
 
     def bytes_moved(self, bytes_per_element=4):
         """Return how many bytes the layer moves at least; see `cvnotes.cost.bytes_moved`."""
@@ -92,9 +93,10 @@ class Trace:
 
         *rows, total = self._cells()
         body = "".join(line(row, "td") for row in rows)
-        return (
+        return (  # a wide table scrolls by itself, in the book by its theme's own container
+            f'<div class="pst-scrollable-table-container" style="overflow-x:auto">'
             f'<table class="table"><thead>{line(HEAD, "th")}</thead><tbody>{body}</tbody>'
-            f'<tfoot>{line(total, "th")}</tfoot></table>'
+            f'<tfoot>{line(total, "th")}</tfoot></table></div>'
         )
 
 
@@ -199,7 +201,7 @@ class _Recorder(TorchDispatchMode):
         read = sum(tensor.numel() for tensor in _all_tensors(given) if not isinstance(tensor, torch.nn.Parameter))
         price = Cost(frame.params, macs, sum(tensor.numel() for tensor in outputs))
         frame.params = 0
-        self.rows.append(Row(frame.name, kind, read, shape, price, call))
+        self.rows.append(Row(frame.name, kind, read, shape, price, frame.module, call))
 
 
 def _all_tensors(value):
@@ -222,9 +224,8 @@ def _only_looks(function):
 def multiply_adds(function, args, output):
     """Return the multiply-adds of one of torch's own operations, from the shapes of its arrays."""
     name = function.overloadpacket.__name__
-    if name in ("convolution", "_convolution", "cudnn_convolution", "mkldnn_convolution"):
-        x, w = args[0], args[1]
-        transposed = name.endswith("convolution") and len(args) > 6 and args[6] is True
+    if name in ("convolution", "_convolution"):
+        x, w, transposed = args[0], args[1], args[6]
         return (x if transposed else output).numel() * prod(w.shape[1:])
     if name in ("mm", "bmm", "mv", "dot", "vdot"):
         a, b = args[0], args[1]
