@@ -35,12 +35,13 @@ def number(x, digits=0):
     if x in (float("inf"), float("-inf")):
         return "∞" if x > 0 else "−∞"
     whole, fraction, negative = _rounded(x, digits)
-    text = str(whole)
-    groups = []
-    while len(text) > 3:
-        groups.insert(0, text[-3:])
-        text = text[:-3]
-    text = ",".join([text] + groups) + ("." + fraction if digits else "")
+    plain = str(whole)
+    first = len(plain) % 3 or 3
+    text = plain[:first]
+    for i in range(first, len(plain), 3):
+        text += "," + plain[i:i + 3]
+    if digits:
+        text += "." + fraction
     return "−" + text if negative else text
 
 
@@ -84,10 +85,10 @@ def colour(role):
 
 def escape(text):
     """Return `text` fit for the inside of an element or an attribute."""
-    if text.isalnum():  # most texts of a drawing are numbers
-        return text
-    text = text.replace("&", "&amp;").replace("<", "&lt;")
-    return text.replace(">", "&gt;").replace('"', "&quot;")
+    if "&" in text or "<" in text or ">" in text or '"' in text:  # seldom, and quicker to ask in the page
+        text = text.replace("&", "&amp;").replace("<", "&lt;")
+        return text.replace(">", "&gt;").replace('"', "&quot;")
+    return text
 
 
 class Picture:
