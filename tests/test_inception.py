@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cvnotes import cost, shapes
-from cvnotes.inception import exercises, fast, formulas, reference
+from cvnotes import cost, models, shapes
+from cvnotes.inception import exercises, explorer_data, explorers, fast, figures, formulas, reference
 from cvnotes.inception.weights import FireWeights, InceptionWeights, MlpconvWeights
 
 
@@ -429,6 +429,120 @@ def test_costs_refuse_bad_input(call, sentence):
     with pytest.raises(ValueError) as raised:
         call()
     assert str(raised.value) == sentence
+
+
+# --- the networks of the chapter -------------------------------------------------------
+
+
+def traced(name, size=224):
+    with torch.device("meta"):
+        network = models.build(name).eval()
+    return network, cost.trace(network, (1, 3, size, size))
+
+
+def test_googlenet_counts_as_its_paper_does():
+    network, _ = traced("googlenet")
+    modules = figures.googlenet_modules(network)
+    # Szegedy et al. (2015), table 1: size, input channels (the row before), and the widths of three rows.
+    assert modules["3a"] == (28, 192, 64, 96, 128, 16, 32, 32)
+    assert modules["4d"] == (14, 512, 112, 144, 288, 32, 64, 64)
+    assert modules["5b"] == (7, 832, 384, 192, 384, 48, 128, 128)
+    rows = figures.googlenet_rows(modules)
+    # The same table, columns params and ops.
+    published = {
+        "7×7": (2.7, 34), "1×1, 3×3": (112, 360), "3a": (159, 128), "3b": (380, 304), "4a": (364, 73), "4b": (437, 88),
+        "4c": (463, 100), "4d": (580, 119), "4e": (840, 170), "5a": (1072, 54), "5b": (1388, 71), "linear": (1000, 1),
+    }
+    assert figures.PAPER == published
+    for name, (kilos, millions) in published.items():
+        assert abs(rows[name].macs / 1e6 - millions) < max(0.5, 0.01 * millions) or name == "5a"
+        assert abs(rows[name].params / 1024 / kilos - 1) < 0.02 or name in ("4c", "5a")
+    assert rows["5a"].macs / 1e6 / 54 == pytest.approx(1 - 0.054, abs=5e-4)
+    assert rows["5a"].params / 1024 == 1018
+    assert rows["4c"].params / 1024 == 497.5
+    total = sum(rows.values())
+    assert (total.macs, total.params) == (1_498_677_248, 6_983_576)
+    widths = [formulas.module_width(m[1], m[2], m[4], m[6], m[7]) for m in modules.values()]
+    # The same table, column output size.
+    assert widths == [256, 480, 512, 512, 512, 528, 832, 832, 1024]
+
+
+def test_googlenet_of_the_published_weights_differs_in_stem_and_5x5():
+    network, trace = traced("googlenet")
+    modules = figures.googlenet_modules(network)
+    rows = figures.googlenet_rows(modules)
+    stem = cost.conv2d(3, 64, 7, 112).macs - rows["7×7"].macs
+    smaller = sum(
+        cost.conv2d(m[5], m[6], 3, m[0]).macs - cost.conv2d(m[5], m[6], 5, m[0]).macs for m in modules.values()
+    )
+    assert sum(rows.values()).macs + stem + smaller == trace.total.macs
+
+
+def test_heads_of_the_networks():
+    def head(trace, part):
+        return sum(row.cost for row in trace if row.name.startswith(part)).params
+
+    vgg16, nin, googlenet = (traced(name)[1] for name in ("vgg16", "nin", "googlenet"))
+    assert vgg16.total.params == 138_357_544  # published with the weights
+    assert head(vgg16, "classifier") == 123_642_856 and head(nin, "avgpool") == 0
+    assert head(googlenet, "fc") == 1_025_000
+
+
+def test_squeezenet_and_xception_have_the_parameters_of_their_papers():
+    assert traced("squeezenet1_0")[1].total.params == 1_248_424  # Iandola et al. (2016), table 1
+    assert traced("xception", 299)[1].total.params == 22_855_952  # Chollet (2017), table 3
+
+
+def test_figures_draw_what_they_are_given():
+    module = 28, 192, 64, 96, 128, 16, 32, 32
+    assert figures.naive(module) == (28, 192, 64, None, 128, None, 32, None)
+    drawn = figures.draw_modules(module)
+    assert "303,464,448 multiply-adds" in drawn and "128,049,152 multiply-adds" in drawn and "256 channels" in drawn
+    table = figures.module_table(module).data
+    assert "| **all** | 303,464,448 | 387,072 | 128,049,152 | 163,328 | 2.37 |" in table
+    assert "none in the head" in figures.draw_heads([("a", 10, 0), ("b", 10, 5)])
+    assert "432 weights" in figures.draw_segments(12, (1, 3, 12))
+
+
+# --- what the page says above its explorers --------------------------------------------
+
+
+def test_page_says_of_break_even_what_it_shows():
+    assert "at most 154" in explorers.break_even(reduction=154)[1]
+    assert "100.1%" in explorers.break_even(reduction=155)[1]
+    assert "at most 27" in explorers.break_even(kernel=1)[1]
+    assert "at most 171" in explorers.break_even(kernel=7)[1]
+
+
+def test_page_says_of_module_budget_what_it_shows():
+    naive = formulas.module_cost(28, 192, 64, None, 128, None, 32, None)
+    assert max(naive, key=lambda branch: naive[branch].macs) == "3×3"
+    assert "57.8%" in explorers.module_budget()[1]
+    words = explorers.module_budget(ch5x5red=96)[1]
+    assert "37.3%" in words and "74,661,888" in words
+    assert "154" in explorers.module_budget(ch5x5red=160)[1] and "154" not in explorers.module_budget(ch5x5red=152)[1]
+    wide = formulas.module_cost(28, 192, 64, 96, 128, 160, 32, 32)
+    assert wide["5×5"].macs > naive["5×5"].macs
+
+
+def test_page_says_of_stages_what_it_shows():
+    found = explorer_data.stages()
+    this = explorers.stages.with_data(found)
+    sums = {name: [[sum(part[i] for part in one["parts"].values()) for i in (1, 2)] for one in found[name]] for name in found}
+    params, macs = zip(*sums["googlenet"])
+    assert macs.index(max(macs)) == 1 and found["googlenet"][params.index(max(params))]["name"] == "5b"
+    assert all(share in this(stage=2)[1] for share in ("(24.0% of 1,498,376,192)", "(1.7% of 6,624,904)"))
+    assert all(share in this(stage=11)[1] for share in ("(4.4% of 1,498,376,192)", "(20.3% of 6,624,904)"))
+    assert "conv10" in this(network="SqueezeNet", stage=10)[1]
+    assert "(41.1% of 1,248,424)" in this(network="SqueezeNet", stage=10)[1]
+    assert "98.8%" in this(network="Xception", stage=8)[1]
+
+
+def test_page_says_of_pixel_mixer_what_it_shows():
+    names, mixes = explorers.MIXES["edges"]
+    assert names[:2] == ("lighter right", "lighter left") and mixes["both sides"][:3] == (10, 10, 0)
+    controls = explorers.pixel_mixer.defaults
+    assert [controls[name] for name in ("maps", "w1", "w2", "w3", "relu")] == ["colours", 2.0, -1.0, -1.0, True]
 
 
 # --- exercises -------------------------------------------------------------------------
