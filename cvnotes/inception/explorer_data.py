@@ -76,9 +76,10 @@ SIZES = {"googlenet": 224, "squeezenet1_0": 224, "xception": 299}
 
 
 def stages():
-    """Return the data of that explorer: for each network its stages, and what each kind of layer costs there.
+    """Return the data of that explorer: for each network its stages, what they cost, and what each kind of layer.
 
-    Costs are those of `cost.trace`, in evaluation mode: [layers, parameters, multiply-adds, activations].
+    Costs are those of `cost.trace`, in evaluation mode: [parameters, multiply-adds, activations] of a
+    stage; before them the number of layers, of a kind.
     """
     return {name: _network(name) for name in STAGES}
 
@@ -103,7 +104,8 @@ def _network(name):
                 part[i] += value
             shape = list(row.output_shape[1:])
         parts = {kind: parts[kind] for kind in KINDS if kind in parts}
-        found.append({"name": stage, "before": before, "after": shape, "parts": parts})
+        total = [sum(column) for column in zip(*parts.values())][1:]
+        found.append({"name": stage, "before": before, "after": shape, "parts": parts, "cost": total})
     if rows:
         raise ValueError(f"`{rows[0].name}` of {name} is in no stage")
     return found

@@ -45,34 +45,37 @@ def module_budget(input="3a: 28×28×192", module="reduced", ch1x1=64, ch3x3red=
     forms = {form: _branches(size, channels, widths, form == "naive") for form in ("reduced", "naive")}
     this, other = forms[module], forms[_other(module)]
     picture = Picture(WIDTH, 412, f"The Inception module {name}, {module}: its branches and what they cost")
-    _draw_modules(picture, name, widths)
+    its = widths == MODULES[name][2:]
+    picture.parts += [_chip(name, True, its) if other == name else CHIPS[other] for other in CHIPS]
     picture.text(LEFT, 56, f"{channels} channels", 15, "start", "input", "600")
     picture.text(RIGHT, 56, "multiply-adds", 15, "start", "kernel", "600")
     picture.text(END, 56, "weights", 15, "end", "muted")
     picture.line(LEFT + 5, 104, LEFT + 5, 104 + 3 * ROW, "input", 1.5)
-    longest = max(sum(branch.macs) for branch in forms["reduced"] + forms["naive"])
+    longest = max([branch.total for branch in this + other])
     scale = TALL / max(channels, *widths)
     for i in range(4):
         top = 64 + i * ROW
         _draw_channels(picture, top + 40, scale, this[i])
-        _draw_bar(picture, top, this[i].macs, this[i].params, sum(other[i].macs), (END - RIGHT) / longest)
-        if len(other[i].macs) != len(this[i].macs):
-            words = f"{_other(module)} {number(sum(other[i].macs))}"
-            picture.text(RIGHT, top + 58, words, 14, "start", "muted")
-    totals = {form: _totals(forms[form]) for form in forms}
+        _draw_bar(picture, top, this[i].macs, this[i].weights, other[i].total, (END - RIGHT) / longest)
+        if i > 0:
+            picture.text(RIGHT, top + 58, f"{_other(module)} {number(other[i].total)}", 14, "start", "muted")
+    totals = {
+        form: (sum([branch.total for branch in forms[form]]), sum([branch.weights for branch in forms[form]]))
+        for form in forms
+    }
     _draw_total(picture, 64 + 4 * ROW, this, totals, module)
     return picture.svg(), _module_in_words(name, size, channels, widths, module, forms, totals)
 
 
 class Branch:
-    """A branch: its `steps` by name, the `widths` before and after them, `macs` and `params` of each step."""
+    """A branch: its `steps` by name, the `widths` before and after them, the `macs` of each; `total` and `weights`."""
 
     def __init__(self, size, widths, kernels, pool=False):
         costs = formulas.chain(size, widths[1:] if pool else widths, kernels) if kernels else []
         self.steps = ["pool"] * pool + [f"{kernel}×{kernel}" for kernel in kernels]
         self.widths = widths
         self.macs = [0] * pool + [step.macs for step in costs]
-        self.params = [0] * pool + [step.params for step in costs]
+        self.total, self.weights = sum(self.macs), sum([step.params for step in costs])
 
 
 def _branches(size, channels, widths, naive):
@@ -90,28 +93,19 @@ def _branches(size, channels, widths, naive):
     ]
 
 
-def _chip(name):
-    """Return the start of an element that takes the input and the widths of a module at a click."""
+def _chip(name, here=False, chosen=False):
+    """Return a module of GoogLeNet as an element that takes its input and its widths at a click."""
     size, channels, *widths = MODULES[name]
+    x = 10 + 42.5 * list(MODULES).index(name)
+    chip = Picture(WIDTH, 40, name)
+    chip.rect(x, 6, 40, 26, "input", "input", 1.5, 5, opacity=1 if chosen else 0.12)
+    chip.text(x + 20, 24, name, 15, fill="paper" if chosen else "ink", weight="600" if here else None)
     all_its = "&".join([f"input={INPUTS[name]}"] + [f"{WIDTHS[k]}={widths[k]}" for k in range(6)])
     words = f"GoogLeNet {name}: {size} × {size} × {channels}; {', '.join(str(width) for width in widths)}"
-    return f'<g data-set="{escape(all_its)}"><title>{words}</title>'
+    return f'<g data-set="{escape(all_its)}"><title>{words}</title>{"".join(chip.parts)}</g>'
 
 
-CHIPS = {name: _chip(name) for name in MODULES}
-
-
-def _draw_modules(picture, name, widths):
-    """Draw GoogLeNet's nine modules; a click takes the input and the widths of one."""
-    x = 10
-    for other in CHIPS:
-        here = other == name
-        chosen = here and widths == MODULES[other][2:]
-        picture.parts.append(CHIPS[other])
-        picture.rect(x, 6, 40, 26, "input", "input", 1.5, 5, opacity=1 if chosen else 0.12)
-        picture.text(x + 20, 24, other, 15, fill="paper" if chosen else "ink", weight="600" if here else None)
-        picture.parts.append("</g>")
-        x += 42.5
+CHIPS = {name: _chip(name) for name in MODULES}  # most of them are the same in each picture
 
 
 def _draw_channels(picture, middle, scale, branch):
@@ -139,11 +133,11 @@ def _draw_channels(picture, middle, scale, branch):
     picture.text(OUT + 14, middle + 5, str(widths[-1]), 14, "start", "output", "600")
 
 
-def _draw_bar(picture, top, macs, params, otherwise, unit):
+def _draw_bar(picture, top, macs, weights, otherwise, unit):
     """Draw a bar of multiply-adds, one part a step, with its numbers; behind it that of the other form."""
     total, x = sum(macs), RIGHT
     picture.text(RIGHT, top + 18, number(total), 15, "start", weight="600")
-    picture.text(END, top + 18, number(sum(params)), 14, "end", "muted")
+    picture.text(END, top + 18, number(weights), 14, "end", "muted")
     if otherwise > total:
         picture.rect(RIGHT + total * unit, top + 26, (otherwise - total) * unit, 14, "faint", opacity=0.7)
     for i in range(len(macs)):
@@ -159,19 +153,16 @@ def _draw_total(picture, top, this, totals, module):
     """Draw the channels of the output, one part a branch, and the totals; a click on them changes the form."""
     picture.line(LEFT, top + 1, END, top + 1, "faint", 1)
     outputs = [branch.widths[-1] for branch in this]
-    picture.text(LEFT, top + 20, f"{sum(outputs)} channels", 15, "start", "output", "600")
+    picture.text(LEFT, top + 20, f"{number(sum(outputs))} channels", 15, "start", "output", "600")
     x, unit = LEFT, (OUT + 10 - LEFT) / sum(outputs)
     for i in range(4):
-        picture.rect(
-            x, top + 28, outputs[i] * unit, 14, "output", "paper", 1.5,
-            title=f"{('1×1', '3×3', '5×5', 'pool')[i]}: {outputs[i]} channels",
-        )
+        picture.rect(x, top + 28, outputs[i] * unit, 14, "output", "paper", 1.5)
         x += outputs[i] * unit
     ours, theirs = totals[module], totals[_other(module)]
     ratio = theirs[0] / ours[0]
     words = f"{number(ratio, 2)} × less" if ratio >= 1 else f"{number(1 / ratio, 2)} × more"
     picture.text(LEFT, top + 66, words, 17, "start", "output" if ratio >= 1 else "negative", "600")
-    _draw_bar(picture, top, ours[:1], ours[1:], theirs[0], (END - RIGHT) / max(ours[0], theirs[0]))
+    _draw_bar(picture, top, ours[:1], ours[1], theirs[0], (END - RIGHT) / max(ours[0], theirs[0]))
     picture.text(RIGHT, top + 58, f"{_other(module)} {number(theirs[0])}", 14, "start", "muted")
     picture.rect(
         RIGHT, top + 4, END - RIGHT, 58, "paper", opacity=0, set={"module": _other(module)},
@@ -181,11 +172,6 @@ def _draw_total(picture, top, this, totals, module):
 
 def _other(module):
     return "naive" if module == "reduced" else "reduced"
-
-
-def _totals(branches):
-    """Return the multiply-adds and the weights of a module."""
-    return [sum(sum(branch.macs) for branch in branches), sum(sum(branch.params) for branch in branches)]
 
 
 def _module_in_words(name, size, channels, widths, module, forms, totals):
@@ -201,7 +187,7 @@ def _module_in_words(name, size, channels, widths, module, forms, totals):
     else:
         words += f"The 1×1 convolutions add {number(100 / ratio - 100, 1)}% to the multiply-adds. "
     for i, kernel, reduced, width in ((1, 3, widths[1], widths[2]), (2, 5, widths[3], widths[4])):
-        before, after = sum(forms["naive"][i].macs), sum(forms["reduced"][i].macs)
+        before, after = forms["naive"][i].total, forms["reduced"][i].total
         if after >= before:
             most = formulas.break_even(channels, width, kernel)
             words += f"Through {reduced} channels the {kernel}×{kernel} branch gains nothing; up to {most} would save. "
@@ -375,8 +361,8 @@ def _draw_maps(picture, maps, href, side, weights, bias, relu, place):
     The names of the filters tell their numbers, so that a page with two pictures mixes each by its own.
     """
     picture.parts.append(
-        f'<defs><image id="mix-{maps}" width="{side}" height="{side}" href="{href}" '
-        f'style="image-rendering:pixelated"/></defs>'
+        f'<defs><image id="mix-{maps}" width="{side}" height="{side}" style="image-rendering:pixelated" href="'
+        + href + '"/></defs>'
     )
     for c in range(3):
         row = " ".join("1" if c == i else "0" for i in range(3)) + " 0 0"
@@ -484,21 +470,20 @@ def stages(data, network="GoogLeNet", counted="multiply-adds", stage=3):
     found = data[NETWORKS[network]]
     which = COUNTED.index(counted)
     stage = min(stage, len(found))
-    sums = [[sum(one["parts"][kind][1 + i] for kind in one["parts"]) for i in range(3)] for one in found]
-    totals = [sum(one[i] for one in sums) for i in range(3)]
+    totals = [sum([one["cost"][i] for one in found]) for i in range(3)]
     picture = Picture(WIDTH, 456, f"The stages of {network} and their {counted}")
     picture.text(10, 22, network, 17, "start", weight="600")
     picture.text(390, 22, f"{number(totals[which])} {counted}", 15, "end", "kernel", "600")
-    _draw_stages(picture, found, sums, which, stage)
-    _draw_stage(picture, found[stage - 1], sums[stage - 1], totals, which)
-    return picture.svg(), _stage_in_words(network, found, sums, totals, stage)
+    _draw_stages(picture, found, which, stage)
+    _draw_stage(picture, found[stage - 1], totals, which)
+    return picture.svg(), _stage_in_words(network, found, totals, stage)
 
 
-def _draw_stages(picture, found, sums, which, chosen):
+def _draw_stages(picture, found, which, chosen):
     """Draw a bar for each stage, one part a kind of layer; a click chooses the stage."""
     pitch = 300 / len(found)
     high = coordinate(min(18, pitch - 5))
-    unit = 178 / max(one[which] for one in sums)
+    unit = 178 / max([one["cost"][which] for one in found])
     paths = {kind: "" for kind in KINDS}
     picture.rect(4, 36 + (chosen - 1) * pitch, 392, pitch, "none", "input", 2, 4)
     for i in range(len(found)):
@@ -512,15 +497,18 @@ def _draw_stages(picture, found, sums, which, chosen):
             right = coordinate(x)
             paths[kind] += "M" + left + " " + top + "H" + right + "v" + high + "H" + left + "z"
             left = right
-        picture.text(x + 7, middle + 5, number(sums[i][which]), 14, "start", weight=weight)
+        picture.text(x + 7, middle + 5, number(found[i]["cost"][which]), 14, "start", weight=weight)
     for kind in KINDS:
         if paths[kind]:
             picture.path(paths[kind], KINDS[kind][0], opacity=KINDS[kind][1])
-    for i in range(len(found)):
-        picture.rect(4, 36 + i * pitch, 392, pitch, "paper", opacity=0, set={"stage": i + 1})
+    for i in range(len(found)):  # by hand, as there are many: a transparent strip to click on
+        picture.parts.append(
+            '<rect x="4" y="' + coordinate(36 + i * pitch) + '" width="392" height="' + coordinate(pitch)
+            + '" fill-opacity="0" data-set="stage=' + str(i + 1) + '"/>'
+        )
 
 
-def _draw_stage(picture, one, sums, totals, which):
+def _draw_stage(picture, one, totals, which):
     """Draw the chosen stage: its shares of the network, and what kinds of layers they are made of."""
     picture.line(10, 344, 390, 344, "faint", 1)
     picture.text(10, 366, f"{one['name']}: {_shape(one['before'])} → {_shape(one['after'])}", 15, "start", weight="600")
@@ -533,10 +521,10 @@ def _draw_stage(picture, one, sums, totals, which):
     for i in range(3):
         y, bold = 396 + i * 20, "600" if i == which else None
         picture.text(118, y + 13, COUNTED[i], 14, "end", weight=bold, set={"counted": COUNTED[i]})
-        picture.text(174, y + 13, number(100 * sums[i] / totals[i], 1) + "%", 14, "end", weight=bold)
+        picture.text(174, y + 13, number(100 * one["cost"][i] / totals[i], 1) + "%", 14, "end", weight=bold)
         x = 184
         for kind in one["parts"]:
-            width = 206 * one["parts"][kind][1 + i] / sums[i] if sums[i] else 0
+            width = 206 * one["parts"][kind][1 + i] / max(1, one["cost"][i])
             if width:
                 picture.rect(x, y + 1, width, 14, KINDS[kind][0], opacity=KINDS[kind][1])
             x += width
@@ -546,19 +534,18 @@ def _shape(shape):
     return "×".join(str(size) for size in shape[1:] + shape[:1])
 
 
-def _stage_in_words(network, found, sums, totals, stage):
+def _stage_in_words(network, found, totals, stage):
     one = found[stage - 1]
     words = f"Stage {stage} of {len(found)} of {network}, {one['name']}, turns {_shape(one['before'])} into "
     words += f"{_shape(one['after'])}: " + ", ".join(
-        f"{number(sums[stage - 1][i])} {COUNTED[i]} ({number(100 * sums[stage - 1][i] / totals[i], 1)}% of "
-        f"{number(totals[i])})" for i in range(3)
+        f"{number(one['cost'][i])} {COUNTED[i]} ({number(100 * one['cost'][i] / totals[i], 1)}% of {number(totals[i])})"
+        for i in range(3)
     )
     parts = one["parts"]
     words += ". Its layers: " + ", ".join(f"{kind} ({parts[kind][0]})" for kind in parts if kind != "rest")
     words += f", and the rest ({parts['rest'][0]}), such as batch norm, ReLU and pooling, without multiply-adds. "
-    macs = sums[stage - 1][1]
     if "1×1" in parts and len(parts) > 2:
-        words += f"The 1×1 convolutions do {number(100 * parts['1×1'][2] / macs, 1)}% of the multiply-adds. "
+        words += f"The 1×1 convolutions do {number(100 * parts['1×1'][2] / one['cost'][1], 1)}% of the multiply-adds. "
     if network == "GoogLeNet" and one["name"][0] in "345":
         words += "(The published weights, and so this network, have a 3×3 where the paper has its 5×5.) "
     return words.strip()
