@@ -294,6 +294,7 @@ BAD = [
     ("mlpconv", (X, MLPCONV._replace(w2=None)), "`weights.w2` is None and `weights.b2` is not; leave out both or neither"),
     ("mlpconv", (X, MLPCONV._replace(w1=None, b1=None)), "`weights.w2` takes 5 channels; `weights.w` gives 4"),
     ("mlpconv", (X, MLPCONV._replace(b2=MLPCONV.b1)), "`weights.b2` has the shape (5,); (2,) is needed"),
+    ("mlpconv", (X, MLPCONV._replace(b1=MLPCONV.b1.float())), "`weights.b1` (dtype float32) must match `x` (dtype float64)"),
     ("mlpconv", (X, MLPCONV, {"stride": 0}), "`stride` (=0) must be at least 1"),
     ("mlpconv", (X, MLPCONV, {"padding": -1}), "`padding` (=-1) must be at least 0"),
     ("mlpconv", (X, MLPCONV, {"stride": 1.0}), "`stride` (=1.0) must be an integer"),
