@@ -176,8 +176,10 @@ def test_global_average_pool2d_passes_nan_to_its_channel():
 
 
 def test_fire_module_equals_a_network_of_torch():
-    squeeze, one, three = nn.Conv2d(4, 2, 1).double(), nn.Conv2d(2, 3, 1).double(), nn.Conv2d(2, 5, 3, padding=1).double()
-    x, weights = randn(2, 4, 5, 6), FireWeights(*(p.detach() for layer in (squeeze, one, three) for p in layer.parameters()))
+    layers = [nn.Conv2d(4, 2, 1).double(), nn.Conv2d(2, 3, 1).double(), nn.Conv2d(2, 5, 3, padding=1).double()]
+    squeeze, one, three = layers
+    weights = FireWeights(*(parameter.detach() for layer in layers for parameter in layer.parameters()))
+    x = randn(2, 4, 5, 6)
     squeezed = squeeze(x).relu()
     check(both("fire_module", x, weights), torch.cat([one(squeezed).relu(), three(squeezed).relu()], 1).detach())
 
@@ -198,7 +200,8 @@ PLAIN = filled(InceptionWeights, *formulas.inception_shapes(*NAIVE))
 MLPCONV = filled(MlpconvWeights, (4, 3, 3, 3), (4,), (5, 4, 1, 1), (5,), (2, 5, 1, 1), (2,))
 FIRE = filled(FireWeights, (2, 3, 1, 1), (2,), (3, 2, 1, 1), (3,), (4, 2, 3, 3), (4,))
 CALLS = {
-    "inception_module": (X, INCEPTION), "mlpconv": (X, MLPCONV), "global_average_pool2d": (X,), "fire_module": (X, FIRE),
+    "inception_module": (X, INCEPTION), "mlpconv": (X, MLPCONV), "global_average_pool2d": (X,),
+    "fire_module": (X, FIRE),
 }
 
 
@@ -291,10 +294,16 @@ BAD = [
     ("mlpconv", (X[:, 0], MLPCONV), "`x` has the shape (2, 6, 6); 4 axes (N, C, H, W) are needed"),
     ("mlpconv", (X, FIRE), "`weights` (a FireWeights) must be a named tuple MlpconvWeights"),
     ("mlpconv", (X, MLPCONV._replace(w=None)), "`weights.w` is None; this convolution can't be left out"),
-    ("mlpconv", (X, MLPCONV._replace(w2=None)), "`weights.w2` is None and `weights.b2` is not; leave out both or neither"),
+    (
+        "mlpconv", (X, MLPCONV._replace(w2=None)),
+        "`weights.w2` is None and `weights.b2` is not; leave out both or neither",
+    ),
     ("mlpconv", (X, MLPCONV._replace(w1=None, b1=None)), "`weights.w2` takes 5 channels; `weights.w` gives 4"),
     ("mlpconv", (X, MLPCONV._replace(b2=MLPCONV.b1)), "`weights.b2` has the shape (5,); (2,) is needed"),
-    ("mlpconv", (X, MLPCONV._replace(b1=MLPCONV.b1.float())), "`weights.b1` (dtype float32) must match `x` (dtype float64)"),
+    (
+        "mlpconv", (X, MLPCONV._replace(b1=MLPCONV.b1.float())),
+        "`weights.b1` (dtype float32) must match `x` (dtype float64)",
+    ),
     ("mlpconv", (X, MLPCONV, {"stride": 0}), "`stride` (=0) must be at least 1"),
     ("mlpconv", (X, MLPCONV, {"padding": -1}), "`padding` (=-1) must be at least 0"),
     ("mlpconv", (X, MLPCONV, {"stride": 1.0}), "`stride` (=1.0) must be an integer"),
@@ -308,7 +317,10 @@ BAD = [
     ("global_average_pool2d", (None,), "`x` (a NoneType) must be an array"),
     ("fire_module", (X, INCEPTION), "`weights` (a InceptionWeights) must be a named tuple FireWeights"),
     ("fire_module", (X[:, :1], FIRE), "`weights.w_squeeze` takes 3 channels; `x` has 1"),
-    ("fire_module", (X, FIRE._replace(w1=FIRE.w1[:, :1])), "`weights.w1` takes 1 channels; `weights.w_squeeze` gives 2"),
+    (
+        "fire_module", (X, FIRE._replace(w1=FIRE.w1[:, :1])),
+        "`weights.w1` takes 1 channels; `weights.w_squeeze` gives 2",
+    ),
     ("fire_module", (X, FIRE._replace(w3=None, b3=None)), "`weights.w3` is None; this convolution can't be left out"),
     ("fire_module", (X, FIRE._replace(w3=FIRE.w3[:, :, :2])), "`weights.w3` is 2 × 3; odd sizes are needed"),
     ("fire_module", (X.float(), FIRE), "`weights.w_squeeze` (dtype float64) must match `x` (dtype float32)"),
@@ -408,13 +420,17 @@ def test_fire_cost_equals_the_table_of_squeezenet():
     published = [11_920, 12_432, 45_344, 49_440, 104_880, 111_024, 188_992, 197_184]
     squeezes, channels, found = (16, 16, 32, 32, 48, 48, 64, 64), 96, []
     for squeeze in squeezes:
-        found.append(sum(formulas.fire_cost(27, channels, squeeze, 4 * squeeze, 4 * squeeze, bias=True).values()).params)
+        layers = formulas.fire_cost(27, channels, squeeze, 4 * squeeze, 4 * squeeze, bias=True)
+        found.append(sum(layers.values()).params)
         channels = 8 * squeeze
     assert found == published
 
 
 @pytest.mark.parametrize("call, sentence", [
-    (lambda: formulas.chain(28, (192, 32), (1, 5)), "`widths` (=(192, 32)) must be one more than `kernel_sizes` (=(1, 5))"),
+    (
+        lambda: formulas.chain(28, (192, 32), (1, 5)),
+        "`widths` (=(192, 32)) must be one more than `kernel_sizes` (=(1, 5))",
+    ),
     (lambda: formulas.chain(28, (192,), ()), "`widths` (=(192,)) must be one more than `kernel_sizes` (=())"),
     (lambda: formulas.chain(28, (192, 0), (1,)), "`out_channels` (=0) must be at least 1"),
     (lambda: formulas.module_cost(28, 192, 64, 0, 128, 16, 32, 32), "`ch3x3red` (=0) must be at least 1"),
@@ -529,8 +545,9 @@ def test_page_says_of_module_budget_what_it_shows():
 def test_page_says_of_stages_what_it_shows():
     found = explorer_data.stages()
     this = explorers.stages.with_data(found)
-    sums = {name: [[sum(part[i] for part in one["parts"].values()) for i in (1, 2)] for one in found[name]] for name in found}
-    params, macs = zip(*sums["googlenet"])
+    params, macs = zip(*[
+        [sum(part[i] for part in one["parts"].values()) for i in (1, 2)] for one in found["googlenet"]
+    ])
     assert macs.index(max(macs)) == 1 and found["googlenet"][params.index(max(params))]["name"] == "5b"
     assert all(share in this(stage=2)[1] for share in ("(24.0% of 1,498,376,192)", "(1.7% of 6,624,904)"))
     assert all(share in this(stage=11)[1] for share in ("(4.4% of 1,498,376,192)", "(20.3% of 6,624,904)"))

@@ -14,7 +14,8 @@ taps = kernel * kernel
     each = in_channels + taps * out_channels
     return (direct - 1) // each
 """,
-    cases=[(1, 1, 1), (3, 2, 1), (2, 2, 1), (1, 1, 3), (2, 2, 3), (4, 8, 3), (24, 3, 2), (192, 32, 5), (10**9, 10**9, 7)],
+    cases=[(1, 1, 1), (3, 2, 1), (2, 2, 1), (1, 1, 3), (2, 2, 3), (4, 8, 3), (24, 3, 2), (192, 32, 5),
+           (10**9, 10**9, 7)],
     expected=lambda in_channels, out_channels, kernel: (
         (kernel * kernel * in_channels * out_channels - 1) // (in_channels + kernel * kernel * out_channels)
     ),
@@ -111,7 +112,8 @@ widths = []
 """,
     },
     hint="Each branch gives its own channels; the bare max pool gives as many as it is given.",
-    notice="Each module adds 224 channels in the third case, and the next one pays for them: a 1×1 after the pool ends it.",
+    notice="Each module adds 224 channels in the third case, and the next one pays for them. "
+           "A 1×1 after the pool ends it.",
 )
 
 _STACK = "def stack_weights(kernel, channels):\n    "

@@ -82,7 +82,7 @@ def draw_heads(networks):
     for i, (name, body, head) in enumerate(networks):
         y = 10 + 62 * i
         picture.text(10, y + 14, name, 16, "start", weight="600")
-        words = f"{number(body / 1e6, 1)} M + " + (f"{number(head / 1e6, 1)} M in the head" if head else "none in the head")
+        words = f"{number(body / 1e6, 1)} M + " + (f"{number(head / 1e6, 1)} M" if head else "none") + " in the head"
         picture.text(390, y + 14, words, 15, "end")
         picture.rect(10, y + 22, max(body * unit, 1), 22, "input", opacity=0.75)
         picture.rect(10 + body * unit, y + 22, head * unit, 22, "negative", opacity=0.75)
