@@ -227,6 +227,6 @@ def trace(module, input_size):
 
     Raises `ValueError` where `module` is none or `input_size` is no shape, list of shapes or tensor.
     """
-    from cvnotes.tracing import trace
+    from cvnotes import tracing  # torch, which a page has not
 
-    return trace(module, input_size)
+    return tracing.trace(module, input_size)
