@@ -641,9 +641,9 @@ def test_exercise_accepts_its_solution_and_knows_its_mistakes(name):
         assert verdict.status == "wrong" and verdict.message.endswith(hint)
 
 
-def test_fixed_point_exercise_equals_torch_quantisation():
+def test_fixed_point_equals_torch_quantisation():
     x = torch.tensor([0.0, 1.0, 1.01, 5.99, 7.99, 40.2])
     for whole_bits in (3, 6):
         step = 2.0 ** (whole_bits - 8)
         oracle = torch.fake_quantize_per_tensor_affine(x, step, 0, 0, 255)
-        assert [exercises.fixed_point.expected(value, whole_bits) for value in x.tolist()] == pytest.approx(oracle.tolist())
+        assert [formulas.fixed_point(value, whole_bits) for value in x.tolist()] == pytest.approx(oracle.tolist())

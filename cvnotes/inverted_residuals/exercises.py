@@ -141,11 +141,6 @@ splits = 1
 _FIXED = "def fixed_point(x, whole_bits):\n    "
 
 
-def _fixed_point(x, whole_bits):
-    step = 2.0 ** (whole_bits - 8)
-    return min(max(int(x / step + 0.5), 0), 255) * step
-
-
 fixed_point = Exercise(
     name="fixed_point",
     stub=_FIXED + "# x is 0 or more; eight bits in all, `whole_bits` of them before the point;\n"
@@ -156,7 +151,7 @@ step = 2.0 ** (whole_bits - 8)
     return min(level, 255) * step
 """,
     cases=[(0.0, 3), (1.0, 3), (1.01, 3), (5.99, 3), (0.3, 6), (40.2, 6), (40.2, 3), (7.99, 3), (255.0, 8)],
-    expected=_fixed_point,
+    expected=formulas.fixed_point,
     wrong={
         "Round to the nearest level; yours rounds down.": _FIXED + """\
 step = 2.0 ** (whole_bits - 8)

@@ -92,6 +92,7 @@ def inverted_residual(x, weights, *, stride, splits=1):
             y = pixels + b_project if shortcut else b_project.repeat(len(u), 1)
         y = y.addmm_(u, w_project[:, first:end, 0, 0].T)  # (N·OH·OW, O)
         del u
+    del pixels
     y = y.view(N, *size, len(w_project)).permute(0, 3, 1, 2)  # (N, O, OH, OW)
     return y if x.is_contiguous(memory_format=torch.channels_last) else y.contiguous()
 

@@ -1,6 +1,6 @@
 """The equations of the chapter on plain numbers, and the arguments that its functions accept."""
 
-from math import exp
+from math import cos, exp, pi, sin
 
 from cvnotes import cost, shapes
 
@@ -101,6 +101,18 @@ def _pieces(x, kinks, slopes):
     return slopes[before], slopes[after]
 
 
+def fixed_point(x, whole_bits):
+    """Return what eight bits store of x ≥ 0, with `whole_bits` of them before the point: the nearest of 256 levels.
+
+    Halfway between two it is the upper one; beyond the last level it is the last level.
+
+    >>> fixed_point(5.99, 3), fixed_point(5.99, 6), fixed_point(40.0, 3)
+    (6.0, 6.0, 7.96875)
+    """
+    step = 2.0 ** (whole_bits - 8)
+    return min(int(x / step + 0.5), 255) * step
+
+
 # --- channels of grouped layers ----------------------------------------------------------
 
 
@@ -159,6 +171,16 @@ def lost_directions(dimensions):
     """
     n = shapes.integer("dimensions", dimensions, 1)
     return (n + 1) / 2**n
+
+
+def spiral(count, turns=2):
+    """Return `count` points (x, y) of a spiral from the middle out to radius 1, about evenly spaced.
+
+    >>> [(int(100 * x), int(100 * y)) for x, y in spiral(2, turns=1)]
+    [(-50, 0), (57, -64)]
+    """
+    radii = [((i + 0.5) / count) ** 0.5 for i in range(shapes.integer("count", count, 1))]
+    return [(r * cos(2 * pi * turns * r), r * sin(2 * pi * turns * r)) for r in radii]
 
 
 # --- what blocks cost ----------------------------------------------------------------------
