@@ -1,0 +1,321 @@
+"""The chapter's functions in Torch: any float dtype, any device; those of measures and codes are differentiable."""
+
+from math import pi
+
+import numpy as np
+import torch
+
+from cvnotes import shapes
+from cvnotes.boxes import formulas
+
+PAIRS = 2**16  # pairs of boxes that are worked on at once: what a core's own cache holds
+TILE = 64  # boxes in a tile
+BLOCK = 512  # boxes that are settled at once
+
+
+def _computed(x):
+    """Return x in the dtype in which its numbers are computed: half precision in float32."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def _columns(boxes):
+    """Return x1, y1, x2 and y2 of all boxes, each (N,) and contiguous."""
+    return _computed(boxes).t().contiguous().unbind(0)
+
+
+# --- measures ----------------------------------------------------------------------------
+
+
+def box_area(boxes):
+    """Same contract as `reference.box_area`.
+
+    A product of two differences.
+    """
+    formulas.box_set("boxes", boxes)
+    return _area(_columns(boxes)).to(boxes.dtype)
+
+
+def box_convert(boxes, in_fmt, out_fmt):
+    """Same contract as `reference.box_convert`.
+
+    The columns are views; only the result is new.
+    """
+    formulas.conversion(boxes, in_fmt, out_fmt)
+    return _stacked(formulas.convert(_computed(boxes).unbind(1), in_fmt, out_fmt), boxes)
+
+
+def box_iou(boxes1, boxes2):
+    """Same contract as `reference.box_iou`.
+
+    Without gradients it works through some rows of the result at a time, so that all steps but the last
+    stay in the processor's cache, and needs less than 2 MB beside the result. With gradients it keeps
+    about ten arrays of N·M numbers.
+    """
+    return _pairwise("iou", boxes1, boxes2)
+
+
+def generalized_box_iou(boxes1, boxes2):
+    """Same contract as `reference.generalized_box_iou`.
+
+    Works as `box_iou`.
+    """
+    return _pairwise("generalized", boxes1, boxes2)
+
+
+def distance_box_iou(boxes1, boxes2):
+    """Same contract as `reference.distance_box_iou`.
+
+    Works as `box_iou`.
+    """
+    return _pairwise("distance", boxes1, boxes2)
+
+
+def complete_box_iou(boxes1, boxes2):
+    """Same contract as `reference.complete_box_iou`.
+
+    Works as `box_iou`. The gradient goes through α too.
+    """
+    return _pairwise("complete", boxes1, boxes2)
+
+
+def paired_iou(boxes1, boxes2, *, kind="iou"):
+    """Same contract as `reference.paired_iou`.
+
+    A few arrays of N numbers.
+    """
+    formulas.one_of("kind", kind, formulas.MEASURES)
+    formulas.same_boxes(boxes1=boxes1, boxes2=boxes2)
+    return _measure(kind, _columns(boxes1), _columns(boxes2)).to(boxes1.dtype)
+
+
+def _pairwise(kind, boxes1, boxes2):
+    formulas.two_sets(boxes1, boxes2)
+    a, b = [x[:, None] for x in _columns(boxes1)], _columns(boxes2)
+    N, M = len(boxes1), len(boxes2)
+    if torch.is_grad_enabled() and (boxes1.requires_grad or boxes2.requires_grad):
+        return _measure(kind, a, b).to(boxes1.dtype)  # (N, M)
+    result, rows = boxes1.new_empty(N, M), max(1, PAIRS // max(M, 1))
+    for first in range(0, N, rows):
+        result[first:first + rows] = _measure(kind, [x[first:first + rows] for x in a], b)
+    return result
+
+
+def _measure(kind, a, b):
+    """Return a measure of boxes a and b, each given as four tensors x1, y1, x2 and y2 that broadcast."""
+    shared = _shared(a, b)
+    union = _area(a) + _area(b) - shared
+    iou = shared / union.masked_fill(union == 0, 1)
+    if kind == "iou":
+        return iou
+    w = torch.maximum(a[2], b[2]) - torch.minimum(a[0], b[0])  # of the smallest box around both
+    h = torch.maximum(a[3], b[3]) - torch.minimum(a[1], b[1])
+    if kind == "generalized":
+        around = w * h
+        return iou - _ratio(around - union, around)
+    dx, dy = (a[0] + a[2]) / 2 - (b[0] + b[2]) / 2, (a[1] + a[3]) / 2 - (b[1] + b[3]) / 2
+    diou = iou - _ratio(dx * dx + dy * dy, w * w + h * h)
+    if kind == "distance":
+        return diou
+    v = ((2 / pi) * (_angle(a) - _angle(b))).square()
+    return diou - _ratio(v, 1 - iou + v) * v
+
+
+def _shared(a, b):
+    """Return the area that boxes share. The slope of ReLU at 0 is 0: boxes that only touch count as apart."""
+    w = torch.minimum(a[2], b[2]).sub_(torch.maximum(a[0], b[0])).relu()
+    h = torch.minimum(a[3], b[3]).sub_(torch.maximum(a[1], b[1])).relu()
+    return w * h
+
+
+def _area(box):
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def _ratio(part, whole):
+    """Return part / whole, and 0 with a slope of 0 where the whole is 0."""
+    empty = whole == 0
+    return (part / whole.masked_fill(empty, 1)).masked_fill(empty, 0)
+
+
+def _angle(box):
+    """Return the angle whose tangent is w / h. That of a point is 0, and so is its slope."""
+    w, h = box[2] - box[0], box[3] - box[1]
+    return torch.atan2(w, h.masked_fill((w == 0) & (h == 0), 1))
+
+
+def _stacked(columns, like):
+    return torch.stack(tuple(columns), 1).to(like.dtype)  # (N, 4)
+
+
+# --- codes -------------------------------------------------------------------------------
+
+
+def encode(boxes, anchors, *, weights=(1.0, 1.0, 1.0, 1.0)):
+    """Same contract as `reference.encode`.
+
+    A few arrays of N numbers.
+    """
+    wx, wy, ww, wh = formulas.encoding(boxes, anchors, weights)
+    x, y, w, h = formulas.convert(_columns(boxes), "xyxy", "cxcywh")
+    ax, ay, aw, ah = formulas.convert(_columns(anchors), "xyxy", "cxcywh")
+    return _stacked((wx * (x - ax) / aw, wy * (y - ay) / ah, ww * (w / aw).log(), wh * (h / ah).log()), boxes)
+
+
+def decode(offsets, anchors, *, weights=(1.0, 1.0, 1.0, 1.0), max_log_scale=None):
+    """Same contract as `reference.decode`.
+
+    A few arrays of N numbers. Beyond `max_log_scale` the gradient of a size is 0.
+    """
+    weights, most = formulas.decoding(offsets, anchors, weights, max_log_scale)
+    ax, ay, aw, ah = formulas.convert(_columns(anchors), "xyxy", "cxcywh")
+    tx, ty, tw, th = (t / weight for t, weight in zip(_columns(offsets), weights))
+    if most is not None:
+        tw, th = tw.clamp(max=most), th.clamp(max=most)
+    box = (ax + tx * aw, ay + ty * ah, aw * tw.exp(), ah * th.exp())
+    return _stacked(formulas.convert(box, "cxcywh", "xyxy"), offsets)
+
+
+# --- suppression -------------------------------------------------------------------------
+
+
+def nms(boxes, scores, iou_threshold):
+    """Same contract as `reference.nms`.
+
+    The boxes are sorted by score, and a copy of them by place: 64 neighbours make a tile. In turn the best
+    512 that are left are settled among themselves, and what they keep then suppresses the rest: only in
+    tiles that it reaches, so that far boxes are never compared. Some MB at most, beside a few arrays of N.
+    """
+    return _greedy(boxes, scores, formulas.suppression(boxes, scores, iou_threshold))
+
+
+def batched_nms(boxes, scores, classes, iou_threshold):
+    """Same contract as `reference.batched_nms`.
+
+    Works as `nms`, with the class as the first order of the tiles. No box is moved, so nothing is rounded.
+    """
+    return _greedy(boxes, scores, formulas.suppression(boxes, scores, iou_threshold, classes), classes)
+
+
+@torch.no_grad()
+def _greedy(boxes, scores, threshold, classes=None):
+    order = scores.sort(descending=True, stable=True).indices
+    columns = [x[order] for x in _columns(boxes)]  # from here on a box is known by its rank
+    columns.append(_area(columns))
+    if classes is not None:
+        columns.append(classes[order])
+    rest, held, kept = torch.arange(len(order), device=order.device), 0, [order[:0]]
+    while len(rest):
+        block, rest = rest[:BLOCK], rest[BLOCK:]
+        mine = [x[block] for x in columns]
+        stay = _first_come(_over([x[:, None] for x in mine], mine, threshold))
+        kept.append(block[stay])
+        if len(rest):
+            if 2 * len(rest) <= held or not held:
+                tiles, held = _tiles(columns, rest), len(rest)
+            rest = rest[~_suppressed([x[stay] for x in mine], tiles, threshold, len(order))[rest]]
+    return order[torch.cat(kept)]
+
+
+def _over(a, b, threshold):
+    """Tell where the IoU of boxes a and b (x1, y1, x2, y2, area, class if any; they broadcast) is over the threshold.
+
+    Between boxes without area it is 0 / 0: NaN, and so not over.
+    """
+    shared = _shared(a, b)
+    over = shared / (a[4] + b[4] - shared) > threshold
+    return over if len(a) == 5 else over & (a[5] == b[5])
+
+
+def _first_come(over):
+    """Return the indices that stay, where row i tells whom i suppresses if it stays; (B, B), earlier ones first.
+
+    A row is one integer of B bits here, so a step of the walk is a shift, a test and an "or".
+    """
+    rows = np.packbits(over.triu(1).cpu().numpy(), axis=1, bitorder="little")
+    gone, stay = 0, []
+    for i, row in enumerate(rows):
+        if not gone >> i & 1:
+            stay.append(i)
+            gone |= int.from_bytes(row.tobytes(), "little")
+    return torch.tensor(stay, device=over.device)
+
+
+def _tiles(columns, ranks):
+    """Return the boxes with these ranks, sorted so that each 64 in a row are a tile of neighbours, and the tiles' bounds.
+
+    The order is by class, by size (powers of two), and along a curve that stays in one place as long as
+    it can: the bits of x and y in turn. x and y are the places of the centres in order, so that
+    one box far away does not bring all others together.
+    """
+    x1, y1, x2, y2 = (x[ranks] for x in columns[:4])
+    size = torch.maximum(x2 - x1, y2 - y1).frexp().exponent
+    key = (size.max() - size).clamp(max=15).long()
+    if len(columns) > 5:
+        key = key + 16 * columns[5][ranks].unique(return_inverse=True)[1]
+    key = key << 32 | _spread(x1 + x2) << 1 | _spread(y1 + y2)
+    ranks = ranks[key.argsort()]
+    ranks = torch.cat([ranks, ranks[-1:].expand(-len(ranks) % TILE)]).view(-1, TILE)  # (T, 64)
+    boxes = [x[ranks] for x in columns]
+    bounds = [boxes[0].amin(1), boxes[1].amin(1), boxes[2].amax(1), boxes[3].amax(1)]  # (T,)
+    if len(columns) > 5:
+        bounds += [boxes[5].amin(1), boxes[5].amax(1)]
+    return ranks, boxes, bounds
+
+
+def _spread(x):
+    """Return 16 bits of the place that each x has in order, with a 0 between any two of them."""
+    place = torch.empty(len(x), dtype=torch.long, device=x.device)
+    place[x.argsort()] = torch.arange(len(x), device=x.device) * 2**16 // len(x)
+    for shift, mask in ((8, 0x00FF00FF), (4, 0x0F0F0F0F), (2, 0x33333333), (1, 0x55555555)):
+        place = (place | place << shift) & mask
+    return place
+
+
+def _suppressed(boxes, tiles, threshold, count):
+    """Tell for each of `count` ranks whether one of the boxes suppresses it."""
+    ranks, members, (x1, y1, x2, y2, *classes) = tiles
+    gone = torch.zeros(count, dtype=torch.bool, device=ranks.device)
+    rows = max(1, PAIRS // len(ranks))
+    for first in range(0, len(boxes[0]), rows):
+        some = [x[first:first + rows, None] for x in boxes]  # (K, 1)
+        reached = (some[0] < x2) & (some[1] < y2) & (some[2] > x1) & (some[3] > y1)  # (K, T)
+        if classes:
+            reached &= (some[5] >= classes[0]) & (some[5] <= classes[1])
+        k, t = reached.nonzero(as_tuple=True)
+        for pairs in range(0, len(k), PAIRS // TILE):
+            i, j = k[pairs:pairs + PAIRS // TILE], t[pairs:pairs + PAIRS // TILE]
+            over = _over([x[i] for x in some], [x[j] for x in members], threshold)  # (P, 64)
+            gone[ranks[j][over]] = True
+    return gone
+
+
+def soft_nms(boxes, scores, *, iou_threshold=0.3, sigma=0.5, min_score=0.001, method="linear"):
+    """Same contract as `reference.soft_nms`.
+
+    One step for each box that is taken; within a step all IoUs and scores at once. Without gradients a few
+    arrays of N numbers; with them, of N·K.
+    """
+    threshold, sigma, min_score = formulas.soft_suppression(boxes, scores, iou_threshold, sigma, min_score, method)
+    columns, s = _columns(boxes), _computed(scores)
+    areas, left = _area(columns), torch.arange(len(boxes), device=boxes.device)
+    taken, final = [left[:0]], [s[:0]]
+    while len(left):
+        best = s.detach().argmax()  # the first of equal ones
+        if s[best] < min_score:
+            break
+        taken.append(left[best, None])
+        final.append(s[best, None])
+        others = torch.arange(len(left), device=left.device) != best
+        one = [x[left[best]] for x in columns]
+        left, s = left[others], s[others]
+        shared = _shared(one, [x[left] for x in columns])
+        union = _area(one) + areas[left] - shared
+        overlap = shared / union.masked_fill(union == 0, 1)
+        if method == "linear":
+            s = torch.where(overlap > threshold, s * (1 - overlap), s)
+        else:
+            s = s * (-overlap.square() / sigma).exp()
+    return torch.cat(taken), torch.cat(final).to(scores.dtype)
+
+
+shapes.only("torch", globals())
