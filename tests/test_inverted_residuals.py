@@ -11,7 +11,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from cvnotes import bench, cost, models
 from cvnotes.conv_types import formulas as conv_types
-from cvnotes.inverted_residuals import exercises, fast, formulas, reference
+from cvnotes.inverted_residuals import exercises, explorers, fast, formulas, reference
 from cvnotes.inverted_residuals.weights import (
     DepthwiseSeparableWeights, EffNetWeights, InvertedResidualWeights, ShuffleUnitWeights, SqueezeExciteWeights,
 )
@@ -647,3 +647,57 @@ def test_fixed_point_equals_torch_quantisation():
         step = 2.0 ** (whole_bits - 8)
         oracle = torch.fake_quantize_per_tensor_affine(x, step, 0, 0, 255)
         assert [formulas.fixed_point(value, whole_bits) for value in x.tolist()] == pytest.approx(oracle.tolist())
+
+
+# --- what the chapter says above its explorers ----------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def data():
+    from cvnotes.inverted_residuals import explorer_data
+
+    return explorer_data
+
+
+def said(explorer, **settings):
+    return explorer(**settings)[1]
+
+
+def test_try_this_multipliers(data):
+    explorer = explorers.multipliers.with_data(data.multipliers())
+    assert "it takes 26.3%" in said(explorer, width=0.5)
+    for settings, share, top1 in (({"width": 0.75}, "57.2%", "68.4% top-1"), ({"width": 1.0, "resolution": 160}, "51.1%", "67.2% top-1")):
+        sentence = said(explorer, **settings)
+        assert f"it takes {share}" in sentence and top1 in sentence.split("The released")[0]
+
+
+def test_try_this_block_designer():
+    designer = explorers.block_designer
+    assert " 8,208 weights" in said(designer) and " 4,104 weights" in said(designer, expansion=3)
+    for width, block_name, weights in ((256, "inverted", "800,256"), (256, "bottleneck", "69,632"), (240, "bottleneck", "61,200"), (240, "shuffle", "10,140")):
+        assert f" {weights} weights" in said(designer, block=block_name, in_channels=width, out_channels=width)
+
+
+def test_try_this_spiral(data):
+    explorer = explorers.spiral.with_data(data.spiral())
+    losses = [float(said(explorer, dimensions=2, draw=draw).split("dimensions ")[1].split("%")[0]) for draw in range(1, 9)]
+    assert (min(losses), max(losses)) == (16.7, 50.9)
+    assert "0% is lost in each draw" in said(explorer, activation="none")
+    assert "79 keep at least two" in said(explorer, dimensions=5) and 96 - 79 == 17
+    assert "All 96 points keep" in said(explorer, dimensions=15)
+
+
+def test_try_this_activations():
+    explorer = explorers.activations
+    assert "0.000 apart" in said(explorer, x=0.0)
+    assert "jumping from 1.5 to 1" in said(explorer, x=3.0) and "0.142 apart" in said(explorer, x=3.0)
+    assert "h-swish is −0.375 with slope 0.000" in said(explorer, x=-1.5)
+    pair = {"function": "ReLU6", "compare": "ReLU"}
+    assert "0.000 apart" in said(explorer, x=6.0, **pair) and "0.250 apart" in said(explorer, x=6.25, **pair)
+
+
+def test_try_this_shuffle_wires():
+    explorer = explorers.shuffle_wires
+    assert "sees 4 of the 12" in said(explorer, shuffle=False) and "sees 12 of the 12" in said(explorer)
+    assert "sees 4 of the 12" in said(explorer, groups=6) and "sees 8 of the 12" in said(explorer, groups=6, layers=3)
+    assert len(formulas.flow(12, 6, 4, True)[5]) == 12
