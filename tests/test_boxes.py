@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from cvnotes import bench
 from cvnotes.boxes import fast, formulas, reference
 
 DTYPES = (torch.float32, torch.float64)
@@ -35,6 +36,275 @@ def both(name, *args, **kwargs):
 def check(results, oracle, **tolerance):
     for result in results:
         torch.testing.assert_close(result, oracle, **tolerance)
+
+
+# --- areas and formats -----------------------------------------------------------------
+
+
+FORMATTED = {  # torchvision, test/test_ops.py, TestBoxConvert
+    "xyxy": [[0, 0, 100, 100], [0, 0, 0, 0], [10, 15, 30, 35], [23, 35, 93, 95]],
+    "xywh": [[0, 0, 100, 100], [0, 0, 0, 0], [10, 15, 20, 20], [23, 35, 70, 60]],
+    "cxcywh": [[50, 50, 100, 100], [0, 0, 0, 0], [20, 25, 20, 20], [58, 65, 70, 60]],
+}
+
+
+@pytest.mark.parametrize("in_fmt", formulas.FORMATS)
+@pytest.mark.parametrize("out_fmt", formulas.FORMATS)
+def test_box_convert_gives_the_published_boxes(in_fmt, out_fmt):
+    boxes = tensor(FORMATTED[in_fmt])
+    check(both("box_convert", boxes, in_fmt, out_fmt), tensor(FORMATTED[out_fmt]), rtol=0, atol=0)
+    for result in both("box_convert", boxes, in_fmt, out_fmt):
+        result += 1  # it is a new array, also where nothing changes
+    assert torch.equal(boxes, tensor(FORMATTED[in_fmt]))
+
+
+@pytest.mark.parametrize("fmt", formulas.FORMATS)
+def test_box_convert_comes_back(fmt):
+    boxes = random_boxes(50)
+    check([fast.box_convert(fast.box_convert(boxes, "xyxy", fmt), fmt, "xyxy")], boxes)
+
+
+def test_box_area_gives_the_published_areas():
+    # torchvision, test/test_ops.py, TestBoxArea
+    check(both("box_area", tensor(FLOATS)), tensor([604723.0806, 600965.4666, 592761.0085]), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_in_float32(dtype):
+    boxes = tensor([[0.0, 0.0, 300.0, 400.0], [100.0, 0.0, 400.0, 400.0], [0.0, 0.0, 30.0, 40.0]], dtype)
+    wide = boxes.float()  # areas beyond 65,504 don't fit in float16
+    for name in ("box_iou", "generalized_box_iou", "distance_box_iou", "complete_box_iou"):
+        expected = getattr(fast, name)(wide, wide).to(dtype)
+        assert torch.equal(getattr(fast, name)(boxes, boxes), expected) and expected.isfinite().all()
+    scores = tensor([0.5, 0.75, 0.25], dtype)
+    assert fast.nms(boxes, scores, 0.5).tolist() == [1, 0, 2] and fast.nms(boxes, scores, 0.49).tolist() == [1, 2]
+    if dtype == torch.float16:
+        assert np.array_equal(reference.box_iou(boxes.numpy(), boxes.numpy()), fast.box_iou(boxes, boxes).numpy())
+        assert reference.nms(boxes.numpy(), scores.numpy(), 0.5).tolist() == [1, 0, 2]
+        assert reference.box_area(boxes.numpy()).tolist() == fast.box_area(boxes).tolist() == [120000, 120000, 1200]
+
+
+# --- IoU and its relatives -------------------------------------------------------------
+
+
+MEASURES = {
+    "iou": "box_iou", "generalized": "generalized_box_iou",
+    "distance": "distance_box_iou", "complete": "complete_box_iou",
+}
+FLOATS = [  # torchvision, test/test_ops.py, FLOAT_BOXES
+    [285.3538, 185.5758, 1193.5110, 851.4551],
+    [285.1472, 188.7374, 1192.4984, 851.0669],
+    [279.2440, 197.9812, 1189.4746, 849.2019],
+]
+
+
+def test_iou_counts_pixels():
+    random = np.random.default_rng(0)
+    boxes = np.sort(random.integers(0, 9, (30, 2, 2)), 1).reshape(30, 4)
+    images = np.zeros((30, 8, 8), bool)
+    for image, (x1, y1, x2, y2) in zip(images, boxes):
+        image[y1:y2, x1:x2] = True
+    shared = (images[:, None] & images).sum((2, 3))
+    covered = (images[:, None] | images).sum((2, 3))
+    counted = torch.from_numpy(np.where(covered, shared / np.maximum(covered, 1), 0))
+    assert (covered == 0).any() and (shared == covered).any()
+    check(both("box_iou", tensor(boxes), tensor(boxes)), counted, rtol=0, atol=0)
+
+
+def exact(kind, a, b):
+    """An oracle in exact rational numbers."""
+    a, b = ([Fraction(value) for value in box] for box in (a, b))
+    sides = [[max(box[i + 2] for box in (a, b)) - min(box[i] for box in (a, b)) for i in (0, 1)]]
+    meet = [max(Fraction(0), min(a[i + 2], b[i + 2]) - max(a[i], b[i])) for i in (0, 1)]
+    shared = meet[0] * meet[1]
+    union = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)) - shared
+    iou = shared / union if union else Fraction(0)
+    (w, h), = sides
+    if kind == "generalized":
+        return iou - (1 - union / (w * h) if w * h else 0)
+    if kind == "distance":
+        apart = sum((a[i] + a[i + 2] - b[i] - b[i + 2]) ** 2 for i in (0, 1)) / 4
+        return iou - (apart / (w * w + h * h) if w * w + h * h else 0)
+    return iou
+
+
+@pytest.mark.parametrize("kind", ["iou", "generalized", "distance"])
+@pytest.mark.parametrize("steps", [4, 1000])
+def test_measures_equal_exact_rational_arithmetic(kind, steps):
+    random = np.random.default_rng(0)
+    boxes = tensor(np.sort(random.integers(0, steps, (40, 2, 2)), 1).reshape(40, 4)) / 8
+    expected = tensor([[float(exact(kind, a, b)) for b in boxes.tolist()] for a in boxes.tolist()])
+    check(both(MEASURES[kind], boxes, boxes), expected, rtol=1e-14, atol=2e-16)
+
+
+def test_measures_give_the_published_values():
+    # torchvision, test/test_ops.py: INT_BOXES against the first three of them, expected by TestBoxIou,
+    # TestGeneralizedBoxIou, TestDistanceBoxIoU and TestCompleteBoxIou, to four digits.
+    boxes = tensor([[0, 0, 100, 100], [0, 0, 50, 50], [200, 200, 300, 300], [0, 0, 25, 25]])
+    by_distance = [[1, 0.1875, -0.4444], [0.1875, 1, -0.5625], [-0.4444, -0.5625, 1], [-0.0781, 0.1875, -0.6267]]
+    published = {
+        "iou": [[1, 0.25, 0], [0.25, 1, 0], [0, 0, 1], [0.0625, 0.25, 0]],
+        "generalized": [[1, 0.25, -0.7778], [0.25, 1, -0.8611], [-0.7778, -0.8611, 1], [0.0625, 0.25, -0.8819]],
+        "distance": by_distance, "complete": by_distance,  # all are squares
+    }
+    for kind, name in MEASURES.items():
+        check(both(name, boxes, boxes[:3]), tensor(published[kind]), rtol=0, atol=6e-5)
+        alike = tensor([[1, 0.9933, 0.9673], [0.9933, 1, 0.9737], [0.9673, 0.9737, 1]])
+        check(both(name, tensor(FLOATS), tensor(FLOATS)), alike, rtol=0, atol=1e-3)
+
+
+def test_measures_give_the_published_losses():
+    # fvcore, tests/test_giou_loss.py, and torchvision, test/test_ops.py, TestCompleteBoxIouLoss
+    one, two = tensor([[-1, -1, 1, 1]] * 4), tensor([[-1, -1, 1, 1], [0, 0, 1, 1], [0, 1, 1, 2], [1, 1, 2, 2]])
+    check(both("paired_iou", one, two, kind="complete"), 1 - tensor([0, 0.8125, 1.1923, 1.25]), rtol=0, atol=5e-5)
+    one, two = tensor([[-1, -1, 1, 1]] * 2 + [[0, 0, 1, 1]] * 2), two
+    check(both("paired_iou", one, two, kind="generalized"), 1 - tensor([0, 0.75, 1, 1.5]), rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("kind", MEASURES)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_measures_have_their_properties(kind, dtype):
+    a, b = random_boxes(60, 0, dtype=dtype), random_boxes(50, 1, 1.0, dtype=dtype)
+    measure = getattr(fast, MEASURES[kind])
+    values = measure(a, b)
+    assert torch.equal(values, measure(b, a).T)  # to the bit
+    assert values.max() <= 1 and values.min() > (-1.5 if kind == "complete" else -1)
+    assert torch.equal(measure(a, a).diagonal(), torch.ones(60, dtype=dtype))
+    assert torch.equal(measure(a * 1024, b * 1024), values)  # by a power of two: nothing is rounded
+    torch.testing.assert_close(measure(a + 3, b + 3), values, rtol=0, atol=3e-5 if dtype == torch.float32 else 1e-13)
+    swapped = measure(a[:, [1, 0, 3, 2]], b[:, [1, 0, 3, 2]])
+    torch.testing.assert_close(swapped, values, rtol=0, atol=1e-6 if dtype == torch.float32 else 1e-15)
+    if kind != "iou":
+        assert (values <= fast.box_iou(a, b) + (1e-6 if dtype == torch.float32 else 1e-15)).all()
+    assert torch.equal(fast.paired_iou(a[:50], b, kind=kind), values[:50].diagonal())
+
+
+@pytest.mark.parametrize("kind", MEASURES)
+def test_measures_of_boxes_without_area(kind):
+    point, line, flat, square = [1.0, 1.0, 1.0, 1.0], [1.0, 0.0, 1.0, 3.0], [0.0, 1.0, 3.0, 1.0], [0.0, 0.0, 3.0, 3.0]
+    boxes = tensor([point, line, flat, square])
+    for result in both(MEASURES[kind], boxes, boxes):
+        assert result.isfinite().all() and torch.equal(result.diagonal(), tensor([0.0, 0.0, 0.0, 1.0]))
+        assert (result[~torch.eye(4, dtype=torch.bool)] <= 0).all()
+    leaf = boxes.requires_grad_()
+    getattr(fast, MEASURES[kind])(leaf, leaf.detach()).sum().backward()
+    assert leaf.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("kind", MEASURES)
+@pytest.mark.parametrize("dtype, far", [(torch.float32, 1e18), (torch.float64, 1e150)])
+def test_measures_of_huge_boxes_stay_finite(kind, dtype, far):
+    boxes = tensor([[-far, -far, far, far], [-far, -far, 0, 0], [0, 0, far, far], [far / 2, -far, far, far]], dtype)
+    small = tensor([[-1, -1, 1, 1], [-1, -1, 0, 0], [0, 0, 1, 1], [0.5, -1, 1, 1]], dtype)
+    expected = getattr(fast, MEASURES[kind])(small, small)
+    check(both(MEASURES[kind], boxes, boxes), expected)
+
+
+def test_box_iou_works_in_pieces(monkeypatch):
+    a, b = random_boxes(100), random_boxes(7, 1)
+    whole = fast.box_iou(a, b)
+    for pairs in (1, 7, 20, 10**6):
+        monkeypatch.setattr(fast, "PAIRS", pairs)
+        assert torch.equal(fast.box_iou(a, b), whole)
+    assert torch.equal(fast.box_iou(a.clone().requires_grad_(), b).detach(), whole)
+
+
+@pytest.mark.parametrize("count, more", [(0, 0), (0, 3), (3, 0)])
+def test_no_boxes_are_a_set_of_boxes(count, more):
+    a, b = random_boxes(count), random_boxes(more)
+    for name in MEASURES.values():
+        check(both(name, a, b), torch.zeros(count, more, dtype=torch.float64))
+    if count == more:
+        for kind in MEASURES:
+            check(both("paired_iou", a, b, kind=kind), a[:, 0])
+        check(both("box_area", a), a[:, 0])
+        check(both("box_convert", a, "xyxy", "cxcywh"), a)
+        check(both("encode", a, b), a)
+        check(both("decode", a, b), a)
+        none = torch.zeros(0, dtype=torch.int64)
+        check(both("nms", a, a[:, 0], 0.5), none)
+        check(both("batched_nms", a, a[:, 0], none, 0.5), none)
+        for index, score in (reference.soft_nms(a.numpy(), a[:, 0].numpy()), fast.soft_nms(a, a[:, 0])):
+            assert len(index) == len(score) == 0 and str(index.dtype)[-5:] == "int64" and str(score.dtype)[-7:] == "float64"
+
+
+# --- gradients -------------------------------------------------------------------------
+
+
+def slopes(kind, a, b):
+    leaf = tensor(a)[None].requires_grad_()
+    fast.paired_iou(leaf, tensor(b)[None], kind=kind).sum().backward()
+    return leaf.grad[0].tolist()
+
+
+@pytest.mark.parametrize("kind", MEASURES)
+@pytest.mark.parametrize("steps", [3, 5, 10**6])
+def test_gradient_equals_autograd_also_where_edges_meet(kind, steps):
+    random = np.random.default_rng(0)
+    pairs = np.sort(random.integers(0, steps, (300, 2, 2, 2)), 2).reshape(300, 2, 4) * (4.0 / steps)
+    for a, b in pairs.tolist():
+        np.testing.assert_allclose(formulas.gradient(kind, a, b), slopes(kind, a, b), rtol=1e-9, atol=1e-12)
+
+
+def test_gradient_with_alpha_held_constant():
+    # Zheng et al. (2020): the gradient that their text gives is that of v alone.
+    a, b = [0.0, 0.0, 4.0, 3.0], [1.5, 1.0, 3.0, 6.0]
+    leaf = tensor(a).requires_grad_()
+    w, h = leaf[2] - leaf[0], leaf[3] - leaf[1]
+    v = 4 / np.pi**2 * (torch.atan(w / h) - np.arctan(1.5 / 5)) ** 2
+    iou = exact("iou", a, b)
+    alpha = v.item() / (1 - float(iou) + v.item())
+    distance = fast.paired_iou(leaf[None], tensor(b)[None], kind="distance").sum()
+    (distance - alpha * v).backward()
+    held = formulas.gradient("complete", a, b, constant_alpha=True)
+    np.testing.assert_allclose(held, leaf.grad.tolist(), rtol=1e-9)
+    assert abs(np.array(held) - formulas.gradient("complete", a, b)).max() > 1e-3
+
+
+def test_only_the_relatives_of_iou_pull_boxes_together_that_lie_apart():
+    a, b = [0.0, 0.0, 2.0, 1.0], [5.0, 4.0, 6.0, 6.0]
+    assert formulas.gradient("iou", a, b) == [0, 0, 0, 0]
+    for kind in ("distance", "complete"):
+        x1, y1, x2, y2 = formulas.gradient(kind, a, b)
+        assert x1 + x2 > 0 and y1 + y2 > 0  # moved as a whole, to the right and down
+    x1, y1, x2, y2 = formulas.gradient("generalized", a, b)
+    assert x2 > 0 and y2 > 0 and x1 < 0 and y1 < 0  # and GIoU makes it larger first
+
+
+# --- codes -----------------------------------------------------------------------------
+
+
+def test_encode_equals_the_equations_of_ssd():
+    boxes, anchors = random_boxes(20) + 1, random_boxes(20, 1) + 1
+    d, g = fast.box_convert(anchors, "xyxy", "cxcywh"), fast.box_convert(boxes, "xyxy", "cxcywh")
+    centres = (g[:, :2] - d[:, :2]) / (0.1 * d[:, 2:])  # with its variances
+    sizes = torch.log(g[:, 2:] / d[:, 2:]) / 0.2
+    check(both("encode", boxes, anchors, weights=(10, 10, 5, 5)), torch.cat([centres, sizes], 1))
+
+
+@pytest.mark.parametrize("weights", [(1.0, 1.0, 1.0, 1.0), (10.0, 10.0, 5.0, 5.0), [1, 2, 3, 4]])
+def test_decode_undoes_encode(weights):
+    boxes, anchors = random_boxes(50), random_boxes(50, 1)
+    for codes in both("encode", boxes, anchors, weights=weights):
+        check(both("decode", codes, anchors, weights=weights), boxes)
+
+
+def test_decode_of_zero_is_the_anchor():
+    anchors = random_boxes(9)
+    check(both("decode", torch.zeros(9, 4, dtype=torch.float64), anchors), anchors)
+
+
+def test_decode_limits_the_size():
+    offsets, anchors = tensor([[0.0, 0.0, 100.0, -100.0]]), tensor([[0.0, 0.0, 16.0, 16.0]])
+    most = np.log(1000 / 16)
+    for box in both("decode", offsets, anchors, max_log_scale=most):
+        torch.testing.assert_close(box, tensor([[-492.0, 8.0, 508.0, 8.0]]))
+    for box in both("decode", offsets, anchors, weights=(1, 1, 200, 200), max_log_scale=most):
+        torch.testing.assert_close(box[0, 2] - box[0, 0], tensor(16 * np.exp(0.5)))
+    for most, dtype in ((40, torch.float32), (340, torch.float64)):
+        offsets, anchors = tensor([[0, 0, 2 * most, -1]], dtype), tensor([[0, 0, 16, 1]], dtype)
+        for box in both("decode", offsets, anchors, weights=(1, 1, 2, 2)):
+            assert box.isfinite().all()
 
 
 # --- greedy suppression ----------------------------------------------------------------
@@ -119,3 +389,230 @@ def test_nms_of_many_boxes():
     kept = fast.nms(boxes, scores, 0.5)
     assert torch.equal(kept, greedy(boxes, scores, 0.5))
     assert 450 < len(kept) < 2500
+
+
+TENSORFLOW = tensor([[0, 0, 1, 1], [0, 0.1, 1, 1.1], [0, -0.1, 1, 0.9], [0, 10, 1, 11], [0, 10.1, 1, 11.1], [0, 100, 1, 101]])
+TENSORFLOW_SCORES = tensor([0.9, 0.75, 0.6, 0.95, 0.5, 0.3])
+
+
+def test_nms_keeps_what_is_published():
+    # TensorFlow, image_ops_test.py: testSelectFromThreeClusters, testZeroIOUThreshold, testSelectFromContinuousOverLap
+    check(both("nms", TENSORFLOW, TENSORFLOW_SCORES, 0.5), torch.tensor([3, 0, 5]))
+    check(both("nms", TENSORFLOW, torch.ones(6, dtype=torch.float64), 0.0), torch.tensor([0, 3, 5]))
+    chain = tensor([[0, 0, 1, 1], [0, 0.2, 1, 1.2], [0, 0.4, 1, 1.4], [0, 0.6, 1, 1.6], [0, 0.8, 1, 1.8]])
+    check(both("nms", chain, tensor([0.9, 0.75, 0.6, 0.5, 0.4]), 0.5), torch.tensor([0, 2, 4]))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_nms_keeps_a_box_that_hits_the_threshold(dtype):
+    # IoUs of 1/2, 3/10, 1/3 and 7/10; in float32 and float64 these round to both sides of themselves
+    for shared, sides, threshold in ((1, (1, 2), 0.5), (3, (3, 10), 0.3), (1, (2, 2), 1 / 3), (7, (7, 10), 0.7)):
+        a, b = sides
+        boxes = tensor([[0, 0, a, 1], [a - shared, 0, a - shared + b, 1]], dtype)
+        scores = tensor([0.9, 0.8], dtype)
+        assert fast.box_iou(boxes, boxes)[0, 1] == torch.tensor(threshold, dtype=dtype)
+        check(both("nms", boxes, scores, threshold), torch.tensor([0, 1]))
+        lower = np.nextafter(boxes.numpy().dtype.type(threshold), boxes.numpy().dtype.type(0))
+        check(both("nms", boxes, scores, float(lower)), torch.tensor([0]))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_nms_decides_as_the_reference_in_each_dtype(dtype):
+    for seed in range(5):
+        generator = torch.Generator().manual_seed(seed)
+        corner = torch.randint(6, (60, 2), generator=generator)
+        boxes = torch.cat([corner, corner + torch.randint(7, (60, 2), generator=generator)], 1).to(dtype) / 10
+        scores = torch.randint(20, (60,), generator=generator).to(dtype)
+        for threshold in (0.1, 0.2, 0.3, 1 / 3, 0.4, 0.6, 2 / 3, 0.7):
+            ours, fasts = both("nms", boxes, scores, threshold)
+            assert torch.equal(ours, fasts)
+            classes = torch.randint(3, (60,), generator=generator)
+            ours, fasts = both("batched_nms", boxes, scores, classes, threshold)
+            assert torch.equal(ours, fasts)
+
+
+def test_nms_takes_the_lower_index_of_equal_scores():
+    boxes = tensor([[0, 0, 1, 1]] * 40 + [[5, 5, 6, 6]] * 40)
+    scores = torch.zeros(80, dtype=torch.float64)
+    scores[1::2] = -0.0  # equal to 0
+    check(both("nms", boxes, scores, 0.5), torch.tensor([0, 40]))
+    check(both("nms", boxes, scores, 1.0), torch.arange(80))
+
+
+def test_batched_nms_is_exact_where_moved_boxes_would_be_rounded():
+    boxes = tensor([[0, 0, 10, 10], [0, 0, 10, 4], [1e7, 1e7, 1e7 + 2, 1e7 + 2]], torch.float32)
+    scores, classes = tensor([0.9, 0.8, 0.7], torch.float32), torch.tensor([7, 7, 0])
+    moved = boxes + (classes * (boxes.max() + 1)).to(boxes)[:, None]  # the usual trick
+    assert fast.nms(moved, scores, 0.5).tolist() == [0, 2]
+    check(both("batched_nms", boxes, scores, classes, 0.5), torch.tensor([0, 1, 2]))
+
+
+@pytest.mark.parametrize("boxes", [random_boxes(2000, size=0.1), torch.ones(20000, 1) * tensor([1, 2, 3, 5])])
+def test_nms_needs_little_memory(boxes):
+    scores = random_scores(len(boxes))
+    assert bench.peak_memory(lambda: fast.nms(boxes, scores, 0.5)) < 20e6
+
+
+# --- soft suppression ------------------------------------------------------------------
+
+
+def test_soft_nms_gives_the_published_scores():
+    # TensorFlow, image_ops_test.py, testSelectFromThreeClustersWithSoftNMS. It divides by 2·sigma, with sigma 0.5.
+    ours = reference.soft_nms(TENSORFLOW.numpy(), TENSORFLOW_SCORES.numpy(), sigma=1.0, method="gaussian", min_score=0)
+    fasts = fast.soft_nms(TENSORFLOW, TENSORFLOW_SCORES, sigma=1.0, method="gaussian", min_score=0)
+    for indices, scores in (ours, fasts):
+        assert indices.tolist() == [3, 0, 1, 5, 4, 2]
+        np.testing.assert_allclose(scores, [0.95, 0.9, 0.384, 0.3, 0.256, 0.197], rtol=0, atol=6e-4)
+
+
+def soft(boxes, scores, factor, min_score):
+    """An oracle of its own, on the whole matrix of IoUs."""
+    overlaps, s = reference.box_iou(boxes.numpy(), boxes.numpy()), scores.numpy().copy()
+    taken, final, left = [], [], np.ones(len(s), bool)
+    while left.any():
+        best = np.flatnonzero(left)[s[left].argmax()]
+        if s[best] < min_score:
+            break
+        left[best] = False
+        taken.append(best)
+        final.append(s[best])
+        s[left] *= factor(overlaps[best, left])
+    return taken, final
+
+
+@pytest.mark.parametrize("method, factor", [
+    ("linear", lambda iou: np.where(iou > 0.3, 1 - iou, 1)), ("gaussian", lambda iou: np.exp(-iou**2 / 0.5)),
+])
+@pytest.mark.parametrize("min_score", [0.0, 0.001, 0.3])
+def test_soft_nms_equals_a_plain_search(method, factor, min_score):
+    boxes, scores = random_boxes(80, size=0.6), random_scores(80)
+    taken, final = soft(boxes, scores, factor, min_score)
+    for indices, s in (
+        reference.soft_nms(boxes.numpy(), scores.numpy(), method=method, min_score=min_score),
+        fast.soft_nms(boxes, scores, method=method, min_score=min_score),
+    ):
+        assert indices.tolist() == taken and (list(s) == sorted(s, reverse=True))
+        np.testing.assert_allclose(s, final, rtol=1e-12)
+
+
+def test_soft_nms_drops_what_falls_below_the_least_score():
+    boxes = tensor([[0, 0, 4, 4]] * 3)
+    for method, scores in (("linear", [0.9]), ("gaussian", [0.9, 0.8 * np.exp(-2), 0.7 * np.exp(-4)])):
+        for indices, s in (
+            reference.soft_nms(boxes.numpy(), np.array([0.9, 0.8, 0.7]), method=method),
+            fast.soft_nms(boxes, tensor([0.9, 0.8, 0.7]), method=method),
+        ):
+            assert indices.tolist() == list(range(len(scores)))
+            np.testing.assert_allclose(s, scores, rtol=1e-12)
+    # a score that is just the least is still taken; one that fell to 0 is taken where the least is 0
+    assert fast.soft_nms(boxes[:1], tensor([0.001]))[0].tolist() == [0]
+    assert fast.soft_nms(boxes, tensor([0.9, 0.8, 0.7]), min_score=0)[1].tolist() == [0.9, 0, 0]
+
+
+def test_soft_nms_leaves_a_score_whose_iou_is_just_the_threshold():
+    boxes, scores = tensor([[0, 0, 3, 1], [0, 0, 10, 1]], torch.float32), tensor([0.9, 0.8], torch.float32)
+    assert fast.soft_nms(boxes, scores, iou_threshold=0.3)[1].tolist() == scores.tolist()
+    assert reference.soft_nms(boxes.numpy(), scores.numpy(), iou_threshold=0.3)[1].tolist() == scores.tolist()
+
+
+@pytest.mark.parametrize("method", formulas.METHODS)
+def test_soft_nms_passes_gradcheck(method):
+    boxes = tensor([[1.0, 1.1, 5.0, 4.2], [0.5, 0.4, 4.0, 4.0], [1.4, 0.0, 6.0, 3.3], [9.0, 9.0, 10.0, 10.0]]).requires_grad_()
+    scores = tensor([0.9, 0.8, 0.7, 0.6]).requires_grad_()
+    torch.autograd.gradcheck(lambda b, s: fast.soft_nms(b, s, method=method)[1], (boxes, scores))
+
+
+# --- bad input -------------------------------------------------------------------------
+
+
+GOOD = [[0.0, 0.0, 2.0, 3.0], [1.0, 1.0, 4.0, 4.0], [0.0, 2.0, 2.0, 5.0]]
+LARGE = "numbers from -1e+150 to 1e+150 are needed"
+
+
+def changed(index, box):
+    boxes = tensor(GOOD)
+    boxes[index] = tensor(box)
+    return boxes
+
+
+@pytest.mark.parametrize("name, args, sentence", [
+    ("box_area", (changed(1, [5, 0, 4, 2]),), "`boxes` holds [5.0, 0.0, 4.0, 2.0] at index 1: x2 must not be less than x1"),
+    ("box_area", (changed(2, [0, 3, 4, 2]),), "`boxes` holds [0.0, 3.0, 4.0, 2.0] at index 2: y2 must not be less than y1"),
+    ("box_area", (changed(0, [0, np.nan, 4, 2]),), f"`boxes` holds [0.0, nan, 4.0, 2.0] at index 0: {LARGE}"),
+    ("box_area", (changed(2, [0, 0, np.inf, 2]),), f"`boxes` holds [0.0, 0.0, inf, 2.0] at index 2: {LARGE}"),
+    ("box_area", (changed(1, [0, 0, 1, 2e150]),), f"`boxes` holds [0.0, 0.0, 1.0, 2e+150] at index 1: {LARGE}"),
+    ("box_area", (tensor(GOOD)[:, :3],), "`boxes` has the shape (3, 3); (N, 4) is needed"),
+    ("box_area", (tensor(GOOD)[0],), "`boxes` has the shape (4,); 2 axes (N, 4) are needed"),
+    ("box_area", (torch.tensor(GOOD).long(),),
+     "`boxes` (int64) must be of a floating-point dtype: float16, bfloat16, float32, float64"),
+    ("box_area", (GOOD,), "`boxes` (a list) must be an array"),
+    ("box_convert", (tensor(GOOD), "xyxy", "yxyx"), "`out_fmt` (='yxyx') must be one of xyxy, xywh, cxcywh"),
+    ("box_convert", (tensor(GOOD), None, "xywh"), "`in_fmt` (=None) must be one of xyxy, xywh, cxcywh"),
+    ("box_convert", (changed(1, [5, 0, -1, 2]), "xywh", "xyxy"),
+     "`boxes` holds [5.0, 0.0, -1.0, 2.0] at index 1: w must not be less than 0"),
+    ("box_convert", (changed(1, [5, 0, 1, -2]), "cxcywh", "xyxy"),
+     "`boxes` holds [5.0, 0.0, 1.0, -2.0] at index 1: h must not be less than 0"),
+    ("box_iou", (tensor(GOOD), changed(1, [5, 0, 4, 2])),
+     "`boxes2` holds [5.0, 0.0, 4.0, 2.0] at index 1: x2 must not be less than x1"),
+    ("box_iou", (tensor(GOOD), tensor(GOOD, torch.float32)), "`boxes2` (dtype float32) must match `boxes1` (dtype float64)"),
+    ("paired_iou", (tensor(GOOD), tensor(GOOD)[:2]), "`boxes2` holds 2 boxes; 3 are needed, as many as `boxes1` holds"),
+    ("encode", (tensor(GOOD), tensor(GOOD)[:2]), "`anchors` holds 2 boxes; 3 are needed, as many as `boxes` holds"),
+    ("encode", (tensor(GOOD), changed(2, [1, 1, 1, 2])), "`anchors` holds [1.0, 1.0, 1.0, 2.0] at index 2: x2 must be more than x1"),
+    ("encode", (changed(2, [1, 1, 2, 1]), tensor(GOOD)), "`boxes` holds [1.0, 1.0, 2.0, 1.0] at index 2: y2 must be more than y1"),
+    ("decode", (tensor(GOOD)[:2], tensor(GOOD)), "`anchors` holds 3 boxes; 2 are needed, as many as `offsets` has rows"),
+    ("decode", (changed(1, [0, 0, np.nan, 0]), tensor(GOOD)), f"`offsets` holds [0.0, 0.0, nan, 0.0] at index 1: {LARGE}"),
+    ("decode", (changed(1, [0, 0, 0, 341]), tensor(GOOD)),
+     "`offsets` holds [0.0, 0.0, 0.0, 341.0] at index 1: logs of ratios up to 340.0 times their weight are needed, or `max_log_scale`"),
+    ("nms", (tensor(GOOD), tensor([0.5, 0.6]), 0.5), "`scores` holds 2 scores for 3 boxes"),
+    ("nms", (tensor(GOOD), tensor([[0.5], [0.6], [0.7]]), 0.5), "`scores` has the shape (3, 1); 1 axes (N,) are needed"),
+    ("nms", (tensor(GOOD), tensor([0.5, np.nan, 0.7]), 0.5), f"`scores` holds nan at index 1: {LARGE}"),
+    ("nms", (tensor(GOOD), tensor([1, 2, 3], torch.float32), 0.5), "`scores` (dtype float32) must match `boxes` (dtype float64)"),
+    ("nms", (tensor(GOOD), tensor([1, 2, 3]), 1.5), "`iou_threshold` (=1.5) must be from 0 to 1"),
+    ("nms", (tensor(GOOD), tensor([1, 2, 3]), np.nan), "`iou_threshold` (=nan) must be a finite number"),
+    ("nms", (tensor(GOOD), tensor([1, 2, 3]), "0.5"), "`iou_threshold` (='0.5') must be a number"),
+    ("batched_nms", (tensor(GOOD), tensor([1, 2, 3]), tensor([1, 2, 3]), 0.5), "`classes` (float64) must be of an integer dtype"),
+    ("batched_nms", (tensor(GOOD), tensor([1, 2, 3]), torch.tensor([1, 2]), 0.5),
+     "`classes` has the shape (2,); one label for each of 3 boxes is needed"),
+    ("soft_nms", (tensor(GOOD), tensor([1, 2, -3])), "`scores` holds -3.0 at index 2; at least 0 is needed"),
+])
+def test_bad_input_is_refused_with_one_sentence(name, args, sentence):
+    for module, change in ((reference, torch.Tensor.numpy), (fast, lambda x: x)):
+        with pytest.raises(ValueError) as raised:
+            getattr(module, name)(*[change(a) if isinstance(a, torch.Tensor) else a for a in args])
+        assert str(raised.value) == sentence
+
+
+@pytest.mark.parametrize("name, options, sentence", [
+    ("encode", {"weights": (1, 2, 3)}, "`weights` (=(1, 2, 3)) must be four numbers, for tx, ty, tw and th"),
+    ("encode", {"weights": (1, 1, 0, 1)}, "`weights` (=0.0) must be more than 0"),
+    ("decode", {"max_log_scale": np.inf}, "`max_log_scale` (=inf) must be a finite number"),
+    ("paired_iou", {"kind": "giou"}, "`kind` (='giou') must be one of iou, generalized, distance, complete"),
+    ("soft_nms", {"method": "hard"}, "`method` (='hard') must be one of linear, gaussian"),
+    ("soft_nms", {"sigma": 0}, "`sigma` (=0.0) must be more than 0"),
+    ("soft_nms", {"min_score": -0.1}, "`min_score` (=-0.1) must be at least 0"),
+    ("soft_nms", {"iou_threshold": True}, "`iou_threshold` (=True) must be a number"),
+])
+def test_bad_options_are_refused_with_one_sentence(name, options, sentence):
+    second = tensor([0.1, 0.2, 0.3]) if name == "soft_nms" else tensor(GOOD)
+    for module, change in ((reference, torch.Tensor.numpy), (fast, lambda x: x)):
+        with pytest.raises(ValueError) as raised:
+            getattr(module, name)(change(tensor(GOOD)), change(second), **options)
+        assert str(raised.value) == sentence
+
+
+def test_each_version_refuses_the_arrays_of_the_other():
+    boxes, scores, classes = tensor(GOOD), tensor([1, 2, 3]), torch.tensor([0, 0, 1])
+    for name, args in (("nms", (boxes, scores, 0.5)), ("batched_nms", (boxes, scores, classes, 0.5)), ("soft_nms", (boxes, scores))):
+        with pytest.raises(ValueError, match=r"^`boxes` \(an array of torch\) must be an array of numpy$"):
+            getattr(reference, name)(*args)
+        with pytest.raises(ValueError, match=r"^`boxes` \(an array of numpy\) must be an array of torch$"):
+            getattr(fast, name)(*[a.numpy() if isinstance(a, torch.Tensor) else a for a in args])
+
+
+def test_labels_in_range():
+    labels = torch.tensor([0, 3, 1])
+    for values in (labels, labels.numpy()):
+        formulas.labels("labels", values, 3, 4)
+        with pytest.raises(ValueError) as raised:
+            formulas.labels("labels", values, 3, 3)
+        assert str(raised.value) == "`labels` holds 3 at index 1; 0 to 2 are needed"

@@ -9,8 +9,8 @@ from cvnotes import shapes
 from cvnotes.boxes import formulas
 
 PAIRS = 2**16  # pairs of boxes that are worked on at once: what a core's own cache holds
-TILE = 64  # boxes in a tile
-BLOCK = 512  # boxes that are settled at once
+TILE = 32  # neighbours that are tested together
+BLOCK = 256  # boxes that are settled at once
 
 
 def _computed(x):
@@ -32,7 +32,7 @@ def box_area(boxes):
     A product of two differences.
     """
     formulas.box_set("boxes", boxes)
-    return _area(_columns(boxes)).to(boxes.dtype)
+    return _area(_columns(boxes))
 
 
 def box_convert(boxes, in_fmt, out_fmt):
@@ -48,8 +48,8 @@ def box_iou(boxes1, boxes2):
     """Same contract as `reference.box_iou`.
 
     Without gradients it works through some rows of the result at a time, so that all steps but the last
-    stay in the processor's cache, and needs less than 2 MB beside the result. With gradients it keeps
-    about ten arrays of N·M numbers.
+    stay in the processor's cache; beside the result it needs a few MB. With gradients it keeps some ten arrays
+    of N·M numbers; `paired_iou` does without, where a box has one partner.
     """
     return _pairwise("iou", boxes1, boxes2)
 
@@ -140,7 +140,8 @@ def _ratio(part, whole):
 def _angle(box):
     """Return the angle whose tangent is w / h. That of a point is 0, and so is its slope."""
     w, h = box[2] - box[0], box[3] - box[1]
-    return torch.atan2(w, h.masked_fill((w == 0) & (h == 0), 1))
+    point = (w == 0) & (h == 0)
+    return torch.atan2(w, h.masked_fill(point, 1)).masked_fill(point, 0)
 
 
 def _stacked(columns, like):
@@ -181,9 +182,10 @@ def decode(offsets, anchors, *, weights=(1.0, 1.0, 1.0, 1.0), max_log_scale=None
 def nms(boxes, scores, iou_threshold):
     """Same contract as `reference.nms`.
 
-    The boxes are sorted by score, and a copy of them by place: 64 neighbours make a tile. In turn the best
-    512 that are left are settled among themselves, and what they keep then suppresses the rest: only in
-    tiles that it reaches, so that far boxes are never compared. Some MB at most, beside a few arrays of N.
+    In turn the best 256 boxes that are left are settled among themselves, and those that stay then suppress
+    the rest. For this the rest is sorted by place, and 32 neighbours make a tile: a box is compared with those
+    in the tiles that it reaches, so far boxes never meet. Needs some MB, beside a few arrays of N numbers,
+    however many boxes overlap.
     """
     return _greedy(boxes, scores, formulas.suppression(boxes, scores, iou_threshold))
 
@@ -202,7 +204,7 @@ def _greedy(boxes, scores, threshold, classes=None):
     columns = [x[order] for x in _columns(boxes)]  # from here on a box is known by its rank
     columns.append(_area(columns))
     if classes is not None:
-        columns.append(classes[order])
+        columns.append(classes[order].long())
     rest, held, kept = torch.arange(len(order), device=order.device), 0, [order[:0]]
     while len(rest):
         block, rest = rest[:BLOCK], rest[BLOCK:]
@@ -241,7 +243,7 @@ def _first_come(over):
 
 
 def _tiles(columns, ranks):
-    """Return the boxes with these ranks, sorted so that each 64 in a row are a tile of neighbours, and the tiles' bounds.
+    """Return the boxes with these ranks, sorted so that each 32 in a row are a tile of neighbours, and the tiles' bounds.
 
     The order is by class, by size (powers of two), and along a curve that stays in one place as long as
     it can: the bits of x and y in turn. x and y are the places of the centres in order, so that
@@ -254,7 +256,7 @@ def _tiles(columns, ranks):
         key = key + 16 * columns[5][ranks].unique(return_inverse=True)[1]
     key = key << 32 | _spread(x1 + x2) << 1 | _spread(y1 + y2)
     ranks = ranks[key.argsort()]
-    ranks = torch.cat([ranks, ranks[-1:].expand(-len(ranks) % TILE)]).view(-1, TILE)  # (T, 64)
+    ranks = torch.cat([ranks, ranks[-1:].expand(-len(ranks) % TILE)]).view(-1, TILE)  # (T, 32)
     boxes = [x[ranks] for x in columns]
     bounds = [boxes[0].amin(1), boxes[1].amin(1), boxes[2].amax(1), boxes[3].amax(1)]  # (T,)
     if len(columns) > 5:
@@ -284,8 +286,8 @@ def _suppressed(boxes, tiles, threshold, count):
         k, t = reached.nonzero(as_tuple=True)
         for pairs in range(0, len(k), PAIRS // TILE):
             i, j = k[pairs:pairs + PAIRS // TILE], t[pairs:pairs + PAIRS // TILE]
-            over = _over([x[i] for x in some], [x[j] for x in members], threshold)  # (P, 64)
-            gone[ranks[j][over]] = True
+            over = _over([x.index_select(0, i) for x in some], [x.index_select(0, j) for x in members], threshold)  # (P, 32)
+            gone[ranks.index_select(0, j)[over]] = True
     return gone
 
 

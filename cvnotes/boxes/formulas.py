@@ -280,6 +280,8 @@ def decay(overlap, method, iou_threshold, sigma):
 
 # Coordinates up to these have areas and squared distances that stay finite.
 FARTHEST = {"float16": 65504.0, "bfloat16": 1e18, "float32": 1e18, "float64": 1e150}
+# The log of how many times larger than its anchor a box may be.
+LARGEST_LOG = {"float16": 40.0, "bfloat16": 40.0, "float32": 40.0, "float64": 340.0}
 
 
 def box_set(name, boxes, fmt="xyxy", sides=False):
@@ -412,13 +414,25 @@ def encoding(boxes, anchors, weights):
 
 
 def decoding(offsets, anchors, weights, max_log_scale):
-    """Check the arguments of `decode`, and return the weights and the largest log of a ratio, or None."""
+    """Check the arguments of `decode`, and return the weights and the limit for the log of a ratio, or None."""
     count = shapes.array("offsets", offsets, "N 4")[0]
     _finite_rows("offsets", offsets)
     if box_set("anchors", anchors, sides=True) != count:
         raise ValueError(f"`anchors` holds {len(anchors)} boxes; {count} are needed, as many as `offsets` has rows")
     shapes.same_kind(offsets=offsets, anchors=anchors)
-    return four_weights(weights), None if max_log_scale is None else real("max_log_scale", max_log_scale)
+    weights = four_weights(weights)
+    largest = LARGEST_LOG[shapes.dtype_name(offsets)]
+    if max_log_scale is not None and real("max_log_scale", max_log_scale) <= largest:
+        return weights, float(max_log_scale)
+    sizes = _values(offsets)[:, 2:]
+    bad = (sizes[:, 0] > largest * weights[2]) | (sizes[:, 1] > largest * weights[3])
+    if bad.any():
+        index = _first(bad)
+        raise ValueError(
+            f"`offsets` holds {offsets[index].tolist()} at index {index}: "
+            f"logs of ratios up to {largest} times their weight are needed, or `max_log_scale`"
+        )
+    return weights, None
 
 
 def four_weights(weights):
@@ -439,7 +453,7 @@ def _finite_rows(name, x):
     fine = abs(_values(x)) <= most
     if not fine.all():
         index = _first(~fine if len(x.shape) == 1 else ~fine.all(1))
-        raise ValueError(f"`{name}` holds {x[index].tolist()} at index {index}: it must be finite, up to ±{most}")
+        raise ValueError(f"`{name}` holds {x[index].tolist()} at index {index}: numbers from {-most} to {most} are needed")
 
 
 def _first(bad):

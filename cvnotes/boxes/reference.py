@@ -39,7 +39,7 @@ def box_area(boxes):
 
     - boxes: (N, 4), (x1, y1, x2, y2)
 
-    Returns (N,), in the square of the unit of the boxes.
+    Returns (N,), in the square of the unit of the boxes; in float32 for half precision, which ends at 65,504.
 
     Raises ValueError where boxes is no array of floats with four columns, a coordinate is NaN, infinite or
     so large that areas are, or x2 < x1 or y2 < y1. A box with x2 = x1 is a box, without area.
@@ -50,7 +50,7 @@ def box_area(boxes):
     array([24.,  0.])
     """
     formulas.box_set("boxes", boxes)
-    return np.array([formulas.area(box) for box in _rows(boxes)], boxes.dtype)
+    return np.array([formulas.area(box) for box in _rows(boxes)], _computed(boxes.dtype))
 
 
 def box_convert(boxes, in_fmt, out_fmt):
@@ -207,12 +207,12 @@ def decode(offsets, anchors, *, weights=(1.0, 1.0, 1.0, 1.0), max_log_scale=None
     - offsets: (N, 4), (tx, ty, tw, th), without unit
     - anchors: (N, 4), (x1, y1, x2, y2)
     - weights: four positive numbers, the same as for `encode`
-    - max_log_scale: the most that tw / w_w and th / w_h count; None for no limit, and then a size may overflow
+    - max_log_scale: the most that tw / w_w and th / w_h count; None for no limit
 
     Returns (N, 4), (x1, y1, x2, y2).
 
-    Raises ValueError where offsets are not finite, anchors are no boxes or have a side of 0, or lengths,
-    dtypes, weights or max_log_scale don't fit.
+    Raises ValueError where offsets are not finite or, without a limit, make a box e^40 times larger than its
+    anchor (float64: e^340), anchors are no boxes or have a side of 0, or lengths, dtypes or numbers don't fit.
 
     Source: Girshick et al. (2014), appendix C; the limit: torchvision, ln(1000 / 16).
 

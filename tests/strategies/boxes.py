@@ -86,7 +86,7 @@ def encode(draw):
 def decode(draw):
     N = draw(SMALL)
     offsets = spoiled(draw, np.random.default_rng(draw(seeds)).standard_normal((N, 4)) * 3)
-    most = draw(st.sampled_from([{}, {"max_log_scale": None}, {"max_log_scale": 0.5}, {"max_log_scale": 4}]))
+    most = draw(st.sampled_from([{}, {"max_log_scale": None}, {"max_log_scale": 0.5}, {"max_log_scale": 400}]))
     if draw(RARELY):
         most = {"max_log_scale": draw(st.sampled_from([np.nan, np.inf, "4"]))}
     return (offsets, box_rows(draw, N, not draw(RARELY))), {**weights(draw), **most}
