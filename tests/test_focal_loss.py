@@ -1,0 +1,379 @@
+"""The chapter on the focal loss against other oracles, published figures, and bad input."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.autograd import gradcheck, gradgradcheck
+
+from cvnotes.focal_loss import fast, formulas, reference
+
+GAMMAS = (0.0, 0.5, 1.0, 2.0, 3.5)
+
+
+def logits(*shape, seed=0, scale=3.0, dtype=torch.float64):
+    return (scale * torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)).to(dtype)
+
+
+def hard(*shape, seed=1, dtype=torch.float64):
+    return (torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) < 0.3).to(dtype)
+
+
+def plain(x, t, alpha=0.25, gamma=2.0):
+    """The formula as it is written everywhere."""
+    p = x.sigmoid()
+    p_t = p * t + (1 - p) * (1 - t)
+    losses = F.binary_cross_entropy_with_logits(x, t, reduction="none") * (1 - p_t) ** gamma
+    return losses if alpha is None else losses * (alpha * t + (1 - alpha) * (1 - t))
+
+
+def both(name, *args, **options):
+    """Return what the reference and the fast version give for tensors, both as tensors."""
+    given = getattr(reference, name)(*[a.numpy() if isinstance(a, torch.Tensor) else a for a in args], **options)
+    return torch.from_numpy(np.asarray(given)), getattr(fast, name)(*args, **options)
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Make the blocks so small that a few numbers need many."""
+    monkeypatch.setattr(fast, "BLOCK", 16)
+
+
+# --- the focal loss --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("alpha", [None, 0.25, 0.9])
+@pytest.mark.parametrize("gamma", GAMMAS)
+def test_sigmoid_focal_loss_is_the_plain_formula(alpha, gamma, small_blocks):
+    x, t = logits(7, 11), hard(7, 11)
+    for result in both("sigmoid_focal_loss", x, t, alpha=alpha, gamma=gamma):
+        torch.testing.assert_close(result, plain(x, t, alpha, gamma))
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+def test_without_focus_it_is_cross_entropy(reduction, small_blocks):
+    x, t = logits(7, 11, scale=30.0), hard(7, 11)
+    wanted = F.binary_cross_entropy_with_logits(x, t, reduction=reduction)
+    for result in both("sigmoid_focal_loss", x, t, alpha=None, gamma=0, reduction=reduction):
+        torch.testing.assert_close(result, wanted)
+    soft = torch.rand(7, 11, dtype=torch.float64)
+    wanted = F.binary_cross_entropy_with_logits(x, soft, reduction=reduction)
+    for result in both("sigmoid_focal_loss", x, soft, alpha=None, gamma=0, reduction=reduction):
+        torch.testing.assert_close(result, wanted)
+    k = torch.tensor([0, 3, 10, 2, 2, 1, 0])
+    for result in both("softmax_focal_loss", x, k, gamma=0, reduction=reduction):
+        torch.testing.assert_close(result, F.cross_entropy(x, k, reduction=reduction))
+
+
+def test_two_classes_are_one_question():
+    """The softmax of two logits is the sigmoid of their difference."""
+    x, t = logits(9, 2), hard(9)
+    for result in both("softmax_focal_loss", x, t.long(), alpha=[0.75, 0.25], gamma=1.5):
+        torch.testing.assert_close(result, fast.sigmoid_focal_loss(x[:, 1] - x[:, 0], t, gamma=1.5))
+
+
+def test_figures_of_the_notes():
+    """Lin et al. (2017), section 3.2: with γ = 2, p_t = 0.9 costs 100 times less, and 0.968 about 1000 times less."""
+    for p_t, less, tolerance in ((0.9, 100, 1e-9), (0.968, 1000, 0.03)):
+        focal, entropy = formulas.focal_loss(p_t, 2), formulas.focal_loss(p_t, 0)
+        assert focal > 0  # no minus sign is left over
+        assert entropy / focal == pytest.approx(less, rel=tolerance)
+        x = torch.tensor([formulas.logit(p_t)], dtype=torch.float64)
+        for result in both("sigmoid_focal_loss", x, torch.ones_like(x), alpha=None):
+            assert result.item() == pytest.approx(focal)
+    # the same section: a hard example (p_t ≤ 0.5) costs at most 4 times less
+    assert formulas.focal_loss(0.5, 0) / formulas.focal_loss(0.5, 2) == pytest.approx(4)
+
+
+@pytest.mark.parametrize("gamma", GAMMAS)
+def test_slopes_are_the_derivative(gamma):
+    for x in (-9.0, -1.3, 0.0, 0.4, 7.0):
+        for target in (0.0, 1.0):
+            for alpha in (None, 0.25):
+                h = 1e-6
+                ends = [formulas.sigmoid_focal_loss(x + d, target, alpha, gamma) for d in (-h, h)]
+                slope = formulas.sigmoid_focal_slope(x, target, alpha, gamma)
+                assert slope == pytest.approx((ends[1] - ends[0]) / (2 * h), rel=1e-5, abs=1e-9)
+                p_t = formulas.sigmoid(x if target else -x)
+                sign = 1 if target else -1
+                alpha_t = formulas.balance(target, alpha)
+                assert sign * slope == pytest.approx(formulas.focal_slope(p_t, gamma, alpha_t), rel=1e-6, abs=1e-12)
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+@pytest.mark.parametrize("gamma", GAMMAS)
+def test_hard_targets_pass_gradcheck_once_and_twice(gamma, reduction, small_blocks):
+    x, t = logits(5, 4), hard(5, 4)
+    x[0, 0], x[1, 0] = 45.0, -45.0
+    for alpha in (None, 0.25):
+        given = x.clone().requires_grad_()
+
+        def loss(x):
+            return fast.sigmoid_focal_loss(x, t, alpha=alpha, gamma=gamma, reduction=reduction)
+
+        assert gradcheck(loss, given)
+        assert gradgradcheck(loss, given)
+
+
+def test_a_gradient_may_be_taken_again(small_blocks):
+    for reduction in ("none", "mean"):
+        x, t = logits(6, 7).requires_grad_(), hard(6, 7)
+        loss = fast.sigmoid_focal_loss(x, t, reduction=reduction).sum()
+        first, second = (torch.autograd.grad(loss, x, retain_graph=True)[0].clone() for _ in range(2))
+        torch.testing.assert_close(first, second)
+        torch.testing.assert_close(first, torch.autograd.grad(plain(x, t).sum() / (42 if reduction == "mean" else 1), x)[0])
+
+
+def test_arguments_are_not_written_into_and_may_be_views(small_blocks):
+    whole, t = logits(4, 6, 5).requires_grad_(), hard(5, 6, 4)
+    before = copy.deepcopy(whole)
+    x = whole.permute(2, 1, 0)
+    loss = fast.sigmoid_focal_loss(x, t, reduction="sum")
+    torch.testing.assert_close(loss, plain(x, t).sum())
+    gradient, = torch.autograd.grad(loss, whole)
+    torch.testing.assert_close(gradient, torch.autograd.grad(plain(x, t).sum(), whole)[0])
+    assert torch.equal(whole, before)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("gamma", GAMMAS)
+def test_far_out_everything_is_finite(gamma, dtype):
+    x = torch.tensor([1e4, -1e4, 1e4, -1e4, 0.0], dtype=dtype, requires_grad=True)
+    t = torch.tensor([1.0, 0.0, 0.0, 1.0, 1.0], dtype=dtype)
+    loss = fast.sigmoid_focal_loss(x, t, gamma=gamma)
+    loss.sum().backward()
+    far = float(torch.tensor(1e4, dtype=dtype))
+    rough = dict(rtol=0.01, atol=0)
+    wanted = torch.tensor([0.0, 0.0, 0.75 * far, 0.25 * far, formulas.sigmoid_focal_loss(0.0, 1.0, 0.25, gamma)])
+    torch.testing.assert_close(loss.detach().float(), wanted, **rough)
+    slope = formulas.sigmoid_focal_slope(0.0, 1.0, 0.25, gamma)
+    torch.testing.assert_close(x.grad.float(), torch.tensor([0.0, 0.0, 0.75, -0.25, slope]), **rough)
+    pair = torch.tensor([[1e4, -1e4, 0.0]] * 3, dtype=dtype, requires_grad=True)
+    loss = fast.softmax_focal_loss(pair, torch.tensor([0, 1, 2]), gamma=gamma)
+    loss.sum().backward()
+    torch.testing.assert_close(loss.detach().float(), torch.tensor([0.0, 2 * far, far]), **rough)
+    assert pair.grad.isfinite().all()
+
+
+def test_the_slightest_losses_keep_their_digits():
+    """Where p_t is so close to 1 that 1 − p_t would be rounded away."""
+    x = torch.tensor([-40.0, -20.0, 20.0, 40.0])
+    t = (x > 0).float()
+    loss = fast.sigmoid_focal_loss(x, t, alpha=None, gamma=0)
+    torch.testing.assert_close(loss, torch.tensor([4.248354e-18, 2.0611537e-09, 2.0611537e-09, 4.248354e-18]), rtol=1e-5, atol=0)
+    rows = torch.tensor([[20.0, 0.0], [0.0, 40.0]])
+    loss = fast.softmax_focal_loss(rows, torch.tensor([0, 1]), gamma=1)
+    torch.testing.assert_close(loss[:1], torch.tensor([0.0]), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_single_precision_rounded_at_the_end(dtype):
+    x, t = logits(50, 9, dtype=dtype), hard(50, 9, dtype=dtype)
+    for reduction in ("none", "sum", "mean"):
+        given, single = x.clone().requires_grad_(), x.float().requires_grad_()
+        loss = fast.sigmoid_focal_loss(given, t, reduction=reduction)
+        wanted = fast.sigmoid_focal_loss(single, t.float(), reduction=reduction)
+        assert loss.dtype == dtype
+        torch.testing.assert_close(loss, wanted.to(dtype), rtol=1e-6, atol=0)
+        # a gradient that is scaled, as mixed precision does, does not vanish before it is
+        (1024 * loss.float().sum()).backward()
+        (1024 * wanted.sum()).backward()
+        torch.testing.assert_close(given.grad, single.grad.to(dtype), rtol=1e-2, atol=1e-7)
+        assert ((given.grad == 0) <= (single.grad.abs() < 1e-7)).all()
+    if dtype == torch.float16:
+        for result in both("sigmoid_focal_loss", x, t, reduction="sum"):
+            torch.testing.assert_close(result, wanted_sum(x, t).to(dtype))
+
+
+def wanted_sum(x, t):
+    return plain(x.double(), t.double()).sum()
+
+
+def test_what_is_not_finite_gives_nan_in_its_own_place():
+    x, t = torch.tensor([np.nan, np.inf, -np.inf, 0.0]), torch.tensor([0.0, 0.0, 0.0, 1.0])
+    for targets in (t, 1 - t, torch.full((4,), 0.5)):
+        for gamma in GAMMAS:
+            given = x.clone().requires_grad_()
+            loss = fast.sigmoid_focal_loss(given, targets, gamma=gamma)
+            assert loss.isnan().tolist() == [True, True, True, False]
+            loss[3].backward()
+            assert given.grad[3].isfinite()
+            assert np.isnan(reference.sigmoid_focal_loss(x.numpy(), targets.numpy(), gamma=gamma)).tolist() == [True] * 3 + [False]
+    rows = torch.tensor([[np.nan, 0.0], [0.0, np.inf], [-np.inf, 0.0], [0.0, 0.0]])
+    for result in both("softmax_focal_loss", rows, torch.tensor([0, 0, 0, 0])):
+        assert result.isnan().tolist() == [True, True, True, False]
+
+
+@pytest.mark.parametrize("reduction, wanted", [("none", torch.zeros(0)), ("mean", torch.zeros(())), ("sum", torch.zeros(()))])
+def test_nothing_costs_nothing(reduction, wanted):
+    none, boxes, index = torch.zeros(0), torch.zeros(0, 4), torch.zeros(0, dtype=torch.long)
+    for name, args in (
+        ("sigmoid_focal_loss", (none, none)), ("softmax_focal_loss", (boxes, index)), ("smooth_l1", (none, none)),
+        ("dice_loss", (boxes, boxes)), ("tversky_loss", (boxes, boxes)), ("iou_loss", (boxes, boxes)),
+    ):
+        for result in both(name, *args, reduction=reduction):
+            assert torch.equal(result, wanted), name
+        x = args[0].clone().requires_grad_()
+        getattr(fast, name)(x, args[1], reduction=reduction).sum().backward()
+        assert x.grad.shape == x.shape
+
+
+# --- anchors ---------------------------------------------------------------------------
+
+
+def test_anchors_of_the_paper():
+    """Lin et al. (2017), section 4: areas 32² to 512² on P3 to P7, three ratios by three scales, A = 9."""
+    anchors = fast.retinanet_anchors(640, dtype="float64")
+    places = [80, 40, 20, 10, 5]
+    assert anchors.shape == (9 * sum(n * n for n in places), 4) == (76725, 4)
+    levels = anchors.split([9 * n * n for n in places])
+    for level, size, stride in zip(levels, (32, 64, 128, 256, 512), (8, 16, 32, 64, 128)):
+        w, h = (level[:, 2:] - level[:, :2]).view(-1, 9, 2).unbind(2)
+        sides = size * torch.tensor([1, 2 ** (1 / 3), 2 ** (2 / 3)] * 3, dtype=torch.float64)
+        torch.testing.assert_close((w * h)[0], sides ** 2)
+        torch.testing.assert_close((h / w)[0], torch.tensor([0.5] * 3 + [1.0] * 3 + [2.0] * 3, dtype=torch.float64))
+        assert torch.allclose(w, w[:1]) and torch.allclose(h, h[:1])
+        centres = ((level[:, :2] + level[:, 2:]) / 2).view(-1, 9, 2)[:, 0]
+        torch.testing.assert_close(centres[1], torch.tensor([stride, 0.0], dtype=torch.float64), atol=1e-9, rtol=0)
+
+
+def test_anchors_of_the_published_weights():
+    """The cells that torchvision's weights of RetinaNet were trained with, P3 and P7."""
+    cells = {
+        32: [[-23, -11, 23, 11], [-28, -14, 28, 14], [-35, -18, 35, 18],
+             [-16, -16, 16, 16], [-20, -20, 20, 20], [-25, -25, 25, 25],
+             [-11, -23, 11, 23], [-14, -28, 14, 28], [-18, -35, 18, 35]],
+        512: [[-362, -181, 362, 181], [-456, -228, 456, 228], [-574, -287, 574, 287],
+              [-256, -256, 256, 256], [-322, -322, 322, 322], [-406, -406, 406, 406],
+              [-181, -362, 181, 362], [-228, -456, 228, 456], [-287, -574, 287, 574]],
+    }  # fmt: skip
+    for size, cell in cells.items():
+        for result in both("retinanet_anchors", 8, strides=(8,), sizes=(size,), rounded=True):
+            assert result.tolist() == cell
+
+
+def test_anchors_of_sides_that_a_stride_does_not_divide():
+    """1088 / 128 = 8.5: 9 places, which the published weights put 120 apart, and the strides 128."""
+    one = dict(strides=(128,), sizes=(512,), ratios=(1.0,), scales=(1.0,))
+    for rounded, last in ((True, 8 * 120), (False, 8 * 128)):
+        for result in both("retinanet_anchors", (64, 1088), **one, rounded=rounded):
+            assert len(result) == 9 and result[-1].tolist() == [last - 256, -256, last + 256, 256]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_match_anchors_is_the_best_of_all_ious(dtype, small_blocks):
+    random = torch.Generator().manual_seed(0)
+    corners = torch.randint(0, 12, (90, 2, 2), generator=random).sort(1).values.reshape(90, 4)
+    boxes, anchors = corners[:12].to(dtype), corners[12:].to(dtype)
+    overlaps = (fast.box_fast.box_iou(anchors, boxes)).double()
+    best = overlaps.max(1).values
+    first = (overlaps == best[:, None]).int().argmax(1)
+    for positive, negative in ((0.5, 0.4), (0.25, 0.25), (1.0, 0.0), (0.0, 0.0)):
+        wanted = torch.where(best >= positive, first, torch.where(best < negative, -1, -2))
+        for result in both("match_anchors", boxes, anchors, positive_iou=positive, negative_iou=negative):
+            assert torch.equal(result, wanted)
+
+
+def test_match_anchors_meets_its_thresholds_from_above():
+    """IoUs of exactly ½ and exactly 2/5."""
+    box = torch.tensor([[0.0, 0.0, 10.0, 1.0]])
+    anchors = torch.tensor([[0.0, 0.0, 5.0, 1.0], [0.0, 0.0, 4.999, 1.0], [0.0, 0.0, 4.0, 1.0], [0.0, 0.0, 3.999, 1.0]])
+    for result in both("match_anchors", box, anchors):
+        assert result.tolist() == [0, -2, -2, -1]
+
+
+def test_match_anchors_forces_nothing():
+    box, anchors = torch.tensor([[0.0, 0.0, 4.0, 4.0]]), torch.tensor([[3.0, 3.0, 9.0, 9.0]])
+    for result in both("match_anchors", box, anchors):
+        assert result.tolist() == [-1]
+    for boxes in (torch.zeros(0, 4), torch.tensor([[1.0, 1.0, 1.0, 9.0]])):  # no object, and one without area
+        for result in both("match_anchors", boxes, anchors):
+            assert result.tolist() == [-1]
+    for result in both("match_anchors", box, torch.zeros(0, 4)):
+        assert result.shape == (0,)
+
+
+# --- other losses ----------------------------------------------------------------------
+
+
+def test_dice_is_a_tversky_loss_and_so_is_iou():
+    x, t = logits(4, 3, 5), hard(4, 3, 5)
+    p = x.sigmoid()
+    shared, sums = (p * t).sum((1, 2)), (p + t).sum((1, 2))
+    for result in both("dice_loss", x, t):
+        torch.testing.assert_close(result, 1 - (2 * shared + 1) / (sums + 1))
+    for result in both("tversky_loss", x, t, smooth=0.5):
+        torch.testing.assert_close(result, fast.dice_loss(x, t))
+    for result in both("tversky_loss", x, t, alpha=1.0, beta=1.0, smooth=0):
+        torch.testing.assert_close(result, 1 - shared / (sums - shared))
+
+
+def test_an_empty_mask_found_empty_costs_nothing():
+    x, t = torch.full((1, 6), -1e4), torch.zeros(1, 6)
+    for smooth in (0.0, 1.0):
+        for result in both("dice_loss", x, t, smooth=smooth):
+            assert result.tolist() == [0.0]
+
+
+@pytest.mark.parametrize("kind", ["iou", "giou", "diou", "ciou"])
+def test_iou_loss_is_one_minus_the_measure(kind):
+    boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 1.0, 1.0]])
+    others = torch.tensor([[2.0, 0.0, 6.0, 4.0], [3.0, 0.0, 4.0, 1.0]])
+    # IoU 1/3 and 0; between the centres 2 of a diagonal √52 and 3 of √17; the second pair leaves half of its hull empty
+    wanted = {"iou": (2 / 3, 1.0), "giou": (2 / 3, 1.5), "diou": (2 / 3 + 4 / 52, 1 + 9 / 17), "ciou": (2 / 3 + 4 / 52, 1 + 9 / 17)}
+    for result in both("iou_loss", boxes, others, kind=kind):
+        torch.testing.assert_close(result, torch.tensor(wanted[kind]))
+
+
+# --- bad input -------------------------------------------------------------------------
+
+_X, _T = np.zeros((2, 3)), np.ones((2, 3))
+_BOXES = np.array([[0.0, 0.0, 2.0, 2.0], [1.0, 1.0, 3.0, 3.0]])
+_BAD_BOX = np.array([[0.0, 0.0, 2.0, 2.0], [3.0, 1.0, 1.0, 3.0]])
+
+REFUSED = [
+    ("sigmoid_focal_loss", (_X, _T[:1]), {}, "`targets` has the shape (1, 3); (2, 3) is needed, as `logits` has"),
+    ("sigmoid_focal_loss", (_X, _T.astype("float32")), {}, "`targets` (dtype float32) must match `logits` (dtype float64)"),
+    ("sigmoid_focal_loss", (_X, _T > 0), {},
+     "`targets` (bool) must be of a floating-point dtype: float16, bfloat16, float32, float64"),
+    ("sigmoid_focal_loss", (_X, np.array([[1, 0, 1], [0, 2.0, 1]])), {},
+     "`targets` holds 2.0 at index (1, 1): from 0 to 1 is needed"),
+    ("sigmoid_focal_loss", (_X, _T * np.nan), {}, "`targets` holds nan at index (0, 0): from 0 to 1 is needed"),
+    ("sigmoid_focal_loss", (_X, _T), {"alpha": 25}, "`alpha` (=25.0) must be from 0 to 1"),
+    ("sigmoid_focal_loss", (_X, _T), {"gamma": -1}, "`gamma` (=-1.0) must be at least 0"),
+    ("sigmoid_focal_loss", (_X, _T), {"reduction": "batchmean"}, "`reduction` (='batchmean') must be one of none, mean, sum"),
+    ("softmax_focal_loss", (_X, np.array([0, 3])), {}, "`targets` holds 3 at index 1; 0 to 2 are needed"),
+    ("softmax_focal_loss", (_X, np.array([0.0, 1.0])), {}, "`targets` (float64) must be of an integer dtype"),
+    ("softmax_focal_loss", (_X[:, :1], np.array([0, 0])), {}, "`logits` has the shape (2, 1); at least 2 classes are needed"),
+    ("softmax_focal_loss", (_X, np.array([0, 0])), {"alpha": 0.25},
+     "`alpha` (=0.25) must be None or a list of 3 numbers, one a class"),
+    ("retinanet_anchors", (0,), {}, "`image_size` (=0) must be at least 1"),
+    ("retinanet_anchors", (64,), {"sizes": (32, 64)}, "`sizes` holds 2 numbers; 5 are needed, as many as `strides` holds"),
+    ("retinanet_anchors", (64,), {"ratios": (0.5, 0)}, "`ratios` (=0.0) must be more than 0"),
+    ("retinanet_anchors", (64,), {"dtype": "int32"}, "`dtype` (='int32') must be one of float16, float32, float64"),
+    ("match_anchors", (_BAD_BOX, _BOXES), {},
+     "`boxes` holds [3.0, 1.0, 1.0, 3.0] at index 1: x2 must not be less than x1"),
+    ("match_anchors", (_BOXES, _BOXES * np.nan), {},
+     "`anchors` holds [nan, nan, nan, nan] at index 0: "),
+    ("match_anchors", (_BOXES, _BOXES), {"positive_iou": 1.5}, "`positive_iou` (=1.5) must be from 0 to 1"),
+    ("match_anchors", (_BOXES, _BOXES), {"negative_iou": 0.6},
+     "`negative_iou` (=0.6) must not be more than `positive_iou` (=0.5)"),
+    ("smooth_l1", (_X, _T), {"beta": -1}, "`beta` (=-1.0) must be at least 0"),
+    ("dice_loss", (_X, 2 * _T), {}, "`targets` holds 2.0 at index (0, 0): from 0 to 1 is needed"),
+    ("dice_loss", (_X[0], _T[0]), {}, "`logits` has the shape (3,); masks (N, …) are needed"),
+    ("tversky_loss", (_X, _T), {"beta": -1}, "`beta` (=-1.0) must be at least 0"),
+    ("iou_loss", (_BOXES, _BOXES[:1]), {}, "`targets` holds 1 boxes; 2 are needed, as many as `boxes` holds"),
+    ("iou_loss", (_BAD_BOX, _BOXES), {}, "`boxes` holds [3.0, 1.0, 1.0, 3.0] at index 1: x2 must not be less than x1"),
+    ("iou_loss", (_BOXES, _BOXES), {"kind": "eiou"}, "`kind` (='eiou') must be one of iou, giou, diou, ciou"),
+]
+
+
+@pytest.mark.parametrize("name, args, options, sentence", REFUSED)
+def test_bad_input_is_refused_with_the_same_sentence(name, args, options, sentence):
+    for module, given in ((reference, args), (fast, [torch.from_numpy(a) if isinstance(a, np.ndarray) else a for a in args])):
+        with pytest.raises(ValueError) as error:
+            getattr(module, name)(*given, **options)
+        assert str(error.value).startswith(sentence)
+        assert str(error.value) == sentence or sentence.endswith(": ")  # the rest is for the tests of boxes
