@@ -140,6 +140,53 @@ def divides(name, value, count, noun):
         raise ValueError(f"`{name}` (={value}) must divide the {count} {noun}")
 
 
+def odd(name, size):
+    """Check that both sides of a kernel's `size` (height, width) are odd."""
+    if size[0] % 2 == 0 or size[1] % 2 == 0:
+        raise ValueError(f"`{name}` is {size[0]} × {size[1]}; odd sizes are needed")
+
+
+# --- the weights of a block, a named tuple -----------------------------------------------
+
+
+def named_tuple(weights, kind):
+    """Check that `weights` is a named tuple of this `kind`, the name of its class."""
+    if type(weights).__name__ != kind:
+        raise ValueError(f"`weights` (a {type(weights).__name__}) must be a named tuple {kind}")
+
+
+def layer(weights, field, bias, given, axes, *, groups=1, optional=False, odd_kernel=False):
+    """Check one convolution of a block; return how many channels it gives, and the name of what gives them.
+
+    `given` is the same of what it reads: `(channels, "x")` for the first. A convolution that is left
+    out gives what it is given.
+    """
+    w, b = getattr(weights, field), getattr(weights, bias)
+    if w is None or b is None:
+        if not optional:
+            raise ValueError(f"`weights.{field if w is None else bias}` is None; this convolution can't be left out")
+        if w is not b:
+            left, there = (field, bias) if w is None else (bias, field)
+            raise ValueError(f"`weights.{left}` is None and `weights.{there}` is not; leave out both or neither")
+        return given
+    filters, depth, height, width = array(f"weights.{field}", w, axes)
+    if depth * groups != given[0]:
+        verb = "has" if given[1] == "x" else "gives"
+        each = "" if groups == 1 else f" for each of {groups} groups"
+        raise ValueError(f"`weights.{field}` takes {depth} channels{each}; `{given[1]}` {verb} {given[0]}")
+    if groups > 1:
+        divides("groups", groups, filters, f"filters of `weights.{field}`")
+    if odd_kernel:
+        odd(f"weights.{field}", (height, width))
+    has_shape(f"weights.{bias}", b, (filters,))
+    return filters, f"weights.{field}"
+
+
+def same_kind_as_weights(x, weights):
+    """Check that x and all fields of a block's weights share library, dtype and device."""
+    same_kind(**{"x": x, **{f"weights.{name}": getattr(weights, name) for name in weights._fields}})
+
+
 # --- sizes -----------------------------------------------------------------------------
 
 

@@ -203,24 +203,24 @@ def inception_shapes(in_channels, ch1x1, ch3x3red, ch3x3, ch5x5red, ch5x5, pool_
 def inception_module(x, weights):
     """Check that `weights` is an `InceptionWeights` that fits x `(N, C, H, W)` and itself."""
     channels = shapes.array("x", x, "N C H W")[1]
-    _is_a(weights, "InceptionWeights")
+    shapes.named_tuple(weights, "InceptionWeights")
     given = channels, "x"
-    _convolution(weights, "w1", "b1", given, "O C 1 1")
+    shapes.layer(weights, "w1", "b1", given, "O C 1 1")
     for name in ("3", "5"):
-        middle = _convolution(weights, f"w{name}_reduce", f"b{name}_reduce", given, "R C 1 1", optional=True)
-        _convolution(weights, f"w{name}", f"b{name}", middle, "O C KH KW", odd=True)
-    _convolution(weights, "w_pool", "b_pool", given, "O C 1 1", optional=True)
-    _same_kind(x, weights)
+        middle = shapes.layer(weights, f"w{name}_reduce", f"b{name}_reduce", given, "R C 1 1", optional=True)
+        shapes.layer(weights, f"w{name}", f"b{name}", middle, "O C KH KW", odd_kernel=True)
+    shapes.layer(weights, "w_pool", "b_pool", given, "O C 1 1", optional=True)
+    shapes.same_kind_as_weights(x, weights)
 
 
 def mlpconv(x, weights, stride, padding):
     """Return `(stride, padding, dilation, (OH, OW))` as pairs, for an `MlpconvWeights` that fits x."""
     _, channels, height, width = shapes.array("x", x, "N C H W")
-    _is_a(weights, "MlpconvWeights")
-    given = _convolution(weights, "w", "b", (channels, "x"), "O C KH KW")
-    given = _convolution(weights, "w1", "b1", given, "O C 1 1", optional=True)
-    _convolution(weights, "w2", "b2", given, "O C 1 1", optional=True)
-    _same_kind(x, weights)
+    shapes.named_tuple(weights, "MlpconvWeights")
+    given = shapes.layer(weights, "w", "b", (channels, "x"), "O C KH KW")
+    given = shapes.layer(weights, "w1", "b1", given, "O C 1 1", optional=True)
+    shapes.layer(weights, "w2", "b2", given, "O C 1 1", optional=True)
+    shapes.same_kind_as_weights(x, weights)
     return shapes.window2d((height, width), tuple(weights.w.shape[2:]), stride, padding)
 
 
@@ -232,40 +232,8 @@ def global_average_pool2d(x):
 def fire_module(x, weights):
     """Check that `weights` is a `FireWeights` that fits x `(N, C, H, W)` and itself."""
     channels = shapes.array("x", x, "N C H W")[1]
-    _is_a(weights, "FireWeights")
-    squeezed = _convolution(weights, "w_squeeze", "b_squeeze", (channels, "x"), "R C 1 1")
-    _convolution(weights, "w1", "b1", squeezed, "O R 1 1")
-    _convolution(weights, "w3", "b3", squeezed, "O R KH KW", odd=True)
-    _same_kind(x, weights)
-
-
-def _is_a(weights, kind):
-    if type(weights).__name__ != kind:
-        raise ValueError(f"`weights` (a {type(weights).__name__}) must be a named tuple {kind}")
-
-
-def _convolution(weights, field, bias, given, axes, *, optional=False, odd=False):
-    """Check one convolution of a block; return how many channels it gives, and the name of what gives them.
-
-    `given` is the same of what it reads. A convolution that is left out gives what it is given.
-    """
-    w, b = getattr(weights, field), getattr(weights, bias)
-    if w is None or b is None:
-        if not optional:
-            raise ValueError(f"`weights.{field if w is None else bias}` is None; this convolution can't be left out")
-        if w is not b:
-            left, there = (field, bias) if w is None else (bias, field)
-            raise ValueError(f"`weights.{left}` is None and `weights.{there}` is not; leave out both or neither")
-        return given
-    filters, depth, height, width = shapes.array(f"weights.{field}", w, axes)
-    if depth != given[0]:
-        verb = "has" if given[1] == "x" else "gives"
-        raise ValueError(f"`weights.{field}` takes {depth} channels; `{given[1]}` {verb} {given[0]}")
-    if odd and (height % 2 == 0 or width % 2 == 0):
-        raise ValueError(f"`weights.{field}` is {height} × {width}; odd sizes are needed")
-    shapes.has_shape(f"weights.{bias}", b, (filters,))
-    return filters, f"weights.{field}"
-
-
-def _same_kind(x, weights):
-    shapes.same_kind(**{"x": x, **{f"weights.{name}": getattr(weights, name) for name in weights._fields}})
+    shapes.named_tuple(weights, "FireWeights")
+    squeezed = shapes.layer(weights, "w_squeeze", "b_squeeze", (channels, "x"), "R C 1 1")
+    shapes.layer(weights, "w1", "b1", squeezed, "O R 1 1")
+    shapes.layer(weights, "w3", "b3", squeezed, "O R KH KW", odd_kernel=True)
+    shapes.same_kind_as_weights(x, weights)

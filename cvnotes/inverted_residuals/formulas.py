@@ -370,7 +370,7 @@ def shuffle_steps(
 def _strided(size, kernel_size, stride):
     """Return the size after an odd kernel with "same" padding and a stride: ⌈size / stride⌉."""
     pair = shapes.pair("kernel_size", kernel_size, 1)
-    _odd("kernel_size", pair)
+    shapes.odd("kernel_size", pair)
     return shapes.window2d(shapes.pair("size", size, 1), pair, stride, (pair[0] // 2, pair[1] // 2))[3]
 
 
@@ -378,11 +378,6 @@ def _reduced(name, factor, channels):
     factor = shapes.integer(name, factor, 1)
     shapes.divides(name, factor, channels, "output channels")
     return channels // factor
-
-
-def _odd(name, size):
-    if size[0] % 2 == 0 or size[1] % 2 == 0:
-        raise ValueError(f"`{name}` is {size[0]} × {size[1]}; odd sizes are needed")
 
 
 def _halved(name, size):
@@ -470,10 +465,10 @@ def any_floats(name, x):
 def depthwise_separable_block(x, weights, stride):
     """Return `(stride, padding)` as pairs, for a `DepthwiseSeparableWeights` that fits x `(N, C, H, W)`."""
     channels = shapes.array("x", x, "N C H W")[1]
-    _is_a(weights, "DepthwiseSeparableWeights")
+    shapes.named_tuple(weights, "DepthwiseSeparableWeights")
     given = _depthwise(weights, "w_depthwise", "b_depthwise", (channels, "x"))
-    _convolution(weights, "w_pointwise", "b_pointwise", given, "O C 1 1")
-    _same_kind(x, weights)
+    shapes.layer(weights, "w_pointwise", "b_pointwise", given, "O C 1 1")
+    shapes.same_kind_as_weights(x, weights)
     return _window(x, weights.w_depthwise, stride)
 
 
@@ -484,11 +479,11 @@ def inverted_residual(x, weights, stride, splits):
     the input is added.
     """
     channels = shapes.array("x", x, "N C H W")[1]
-    _is_a(weights, "InvertedResidualWeights")
-    given = _convolution(weights, "w_expand", "b_expand", (channels, "x"), "M C 1 1", optional=True)
+    shapes.named_tuple(weights, "InvertedResidualWeights")
+    given = shapes.layer(weights, "w_expand", "b_expand", (channels, "x"), "M C 1 1", optional=True)
     given = _depthwise(weights, "w_depthwise", "b_depthwise", given)
-    filters, _ = _convolution(weights, "w_project", "b_project", given, "O M 1 1")
-    _same_kind(x, weights)
+    filters, _ = shapes.layer(weights, "w_project", "b_project", given, "O M 1 1")
+    shapes.same_kind_as_weights(x, weights)
     stride, padding = _window(x, weights.w_depthwise, stride)
     shortcut = stride == (1, 1) and filters == channels
     return stride, padding, parts(given[0], number_of_splits(splits, given[0])), shortcut
@@ -497,23 +492,23 @@ def inverted_residual(x, weights, stride, splits):
 def squeeze_excite(x, weights):
     """Check that `weights` is a `SqueezeExciteWeights` that fits x `(N, C, H, W)`."""
     channels = shapes.array("x", x, "N C H W")[1]
-    _is_a(weights, "SqueezeExciteWeights")
-    given = _convolution(weights, "w_reduce", "b_reduce", (channels, "x"), "R C 1 1")
-    filters, _ = _convolution(weights, "w_expand", "b_expand", given, "C R 1 1")
+    shapes.named_tuple(weights, "SqueezeExciteWeights")
+    given = shapes.layer(weights, "w_reduce", "b_reduce", (channels, "x"), "R C 1 1")
+    filters, _ = shapes.layer(weights, "w_expand", "b_expand", given, "C R 1 1")
     if filters != channels:
         raise ValueError(f"`weights.w_expand` gives {filters} channels; `x` has {channels}")
-    _same_kind(x, weights)
+    shapes.same_kind_as_weights(x, weights)
 
 
 def effnet_block(x, weights, negative_slope):
     """Return both paddings, of the row and of the column, for an `EffNetWeights` that fits x."""
     _, channels, height, width = shapes.array("x", x, "N C H W")
-    _is_a(weights, "EffNetWeights")
-    given = _convolution(weights, "w_pointwise", "b_pointwise", (channels, "x"), "M C 1 1")
+    shapes.named_tuple(weights, "EffNetWeights")
+    given = shapes.layer(weights, "w_pointwise", "b_pointwise", (channels, "x"), "M C 1 1")
     given = _depthwise(weights, "w_row", "b_row", given, "M 1 1 KW")
     given = _depthwise(weights, "w_column", "b_column", given, "M 1 KH 1")
-    _convolution(weights, "w_project", "b_project", given, "O M 2 1")
-    _same_kind(x, weights)
+    shapes.layer(weights, "w_project", "b_project", given, "O M 2 1")
+    shapes.same_kind_as_weights(x, weights)
     _halved("x", (height, width))
     if isinstance(negative_slope, bool) or not isinstance(negative_slope, (int, float)):
         raise ValueError(f"`negative_slope` (={negative_slope!r}) must be a number")
@@ -523,19 +518,19 @@ def effnet_block(x, weights, negative_slope):
 def shuffle_unit(x, weights, groups, stride):
     """Return `(stride, padding, first_groups)`, for a `ShuffleUnitWeights` that fits x `(N, C, H, W)`."""
     channels = shapes.array("x", x, "N C H W")[1]
-    _is_a(weights, "ShuffleUnitWeights")
+    shapes.named_tuple(weights, "ShuffleUnitWeights")
     groups = shapes.integer("groups", groups, 1)
     stride = one_or_two("stride", stride)
     shapes.divides("groups", groups, channels, "input channels")
     shape = tuple(getattr(weights.w_reduce, "shape", ()))
     first = 1 if shape[1:2] == (channels,) else groups  # the network's first unit has it ungrouped
-    given = _convolution(weights, "w_reduce", "b_reduce", (channels, "x"), "M C 1 1", groups=first)
+    given = shapes.layer(weights, "w_reduce", "b_reduce", (channels, "x"), "M C 1 1", groups=first)
     shapes.divides("groups", groups, given[0], "channels in the middle of the block")
     given = _depthwise(weights, "w_depthwise", "b_depthwise", given)
-    filters, _ = _convolution(weights, "w_expand", "b_expand", given, "O M 1 1", groups=groups)
+    filters, _ = shapes.layer(weights, "w_expand", "b_expand", given, "O M 1 1", groups=groups)
     if stride == 1 and filters != channels:
         raise ValueError(f"`weights.w_expand` gives {filters} channels; with `stride` = 1 `x` is added, which has {channels}")
-    _same_kind(x, weights)
+    shapes.same_kind_as_weights(x, weights)
     stride, padding = _window(x, weights.w_depthwise, stride)
     return stride, padding, first
 
@@ -576,37 +571,8 @@ def spread(differ, full_rank):
         raise ValueError("`matrix` has a rank below 2: it loses a direction before the ReLU does")
 
 
-def _is_a(weights, kind):
-    if type(weights).__name__ != kind:
-        raise ValueError(f"`weights` (a {type(weights).__name__}) must be a named tuple {kind}")
-
-
-def _convolution(weights, field, bias, given, axes, *, groups=1, optional=False):
-    """Check one convolution of a block; return how many channels it gives, and the name of what gives them.
-
-    `given` is the same of what it reads. A convolution that is left out gives what it is given.
-    """
-    w, b = getattr(weights, field), getattr(weights, bias)
-    if w is None or b is None:
-        if not optional:
-            raise ValueError(f"`weights.{field if w is None else bias}` is None; this convolution can't be left out")
-        if w is not b:
-            left, there = (field, bias) if w is None else (bias, field)
-            raise ValueError(f"`weights.{left}` is None and `weights.{there}` is not; leave out both or neither")
-        return given
-    filters, depth, _, _ = shapes.array(f"weights.{field}", w, axes)
-    if depth * groups != given[0]:
-        verb = "has" if given[1] == "x" else "gives"
-        each = "" if groups == 1 else f" for each of {groups} groups"
-        raise ValueError(f"`weights.{field}` takes {depth} channels{each}; `{given[1]}` {verb} {given[0]}")
-    if groups > 1:
-        shapes.divides("groups", groups, filters, f"filters of `weights.{field}`")
-    shapes.has_shape(f"weights.{bias}", b, (filters,))
-    return filters, f"weights.{field}"
-
-
 def _depthwise(weights, field, bias, given, axes="M 1 KH KW"):
-    """Check a depthwise convolution, one filter a channel; return the same as `_convolution`."""
+    """Check a depthwise convolution, one filter a channel; return the same as `shapes.layer`."""
     w, b = getattr(weights, field), getattr(weights, bias)
     for name, value in ((field, w), (bias, b)):
         if value is None:
@@ -615,7 +581,7 @@ def _depthwise(weights, field, bias, given, axes="M 1 KH KW"):
     if filters != given[0]:
         verb = "has" if given[1] == "x" else "gives"
         raise ValueError(f"`weights.{field}` has {filters} filters; `{given[1]}` {verb} {given[0]} channels")
-    _odd(f"weights.{field}", (height, width))
+    shapes.odd(f"weights.{field}", (height, width))
     shapes.has_shape(f"weights.{bias}", b, (filters,))
     return filters, f"weights.{field}"
 
@@ -625,7 +591,3 @@ def _window(x, kernel, stride):
     size = tuple(kernel.shape[2:])
     padding = size[0] // 2, size[1] // 2
     return shapes.window2d(tuple(x.shape[2:]), size, stride, padding)[:2]
-
-
-def _same_kind(x, weights):
-    shapes.same_kind(**{"x": x, **{f"weights.{name}": getattr(weights, name) for name in weights._fields}})
