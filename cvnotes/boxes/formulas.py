@@ -155,32 +155,26 @@ def gradient(kind, a, b, *, constant_alpha=False):
     >>> gradient("generalized", (0.0, 0.0, 1.0, 1.0), (3.0, 0.0, 4.0, 1.0))[2]
     0.25
     """
-    shared, union, covered = intersection(a, b), *_union(a, b)
-    d_shared = _intersection_slopes(a, b)
-    d_union = [d - s for d, s in zip(covered, d_shared)]
-    slopes = _quotient_slopes(shared, d_shared, union, d_union)
-    if kind == "iou":
-        return slopes
-    if kind == "generalized":
-        d_around = _area_slopes(enclosing(a, b), _enclosing_slopes(a, b))
-        more = _quotient_slopes(union, d_union, area(enclosing(a, b)), d_around)
-        return [d + m for d, m in zip(slopes, more)]
-    slopes = [d - m for d, m in zip(slopes, _distance_slopes(a, b))]
-    if kind == "distance":
-        return slopes
-    v, overlap = shape_difference(a, b), iou(a, b)
-    alpha, whole = _ratio(v, 1 - overlap + v), 1 - overlap + v
-    d_v = _shape_slopes(a, b)
+    shared, d_shared = intersection(a, b), _intersection_slopes(a, b)
+    union = area(a) + area(b) - shared
+    d_union = [d - s for d, s in zip(_area_slopes(a, (1, 1, 1, 1)), d_shared)]
     d_iou = _quotient_slopes(shared, d_shared, union, d_union)
+    if kind == "iou":
+        return d_iou
+    if kind == "generalized":  # I / U − 1 + U / C
+        around = enclosing(a, b)
+        d_around = _area_slopes(around, _enclosing_slopes(a, b))
+        return [d + m for d, m in zip(d_iou, _quotient_slopes(union, d_union, area(around), d_around))]
+    d_diou = [d - m for d, m in zip(d_iou, _distance_slopes(a, b))]
+    if kind == "distance":
+        return d_diou
+    v, d_v = shape_difference(a, b), _shape_slopes(a, b)
+    whole = 1 - _ratio(shared, union) + v
+    alpha = _ratio(v, whole)
     if constant_alpha or not whole:
-        return [d - alpha * s for d, s in zip(slopes, d_v)]
+        return [d - alpha * s for d, s in zip(d_diou, d_v)]
     # α·v = v² / whole, and whole moves by dv − dIoU
-    return [d - alpha * (2 * s - alpha * (s - i)) for d, s, i in zip(slopes, d_v, d_iou)]
-
-
-def _union(a, b):
-    """Return the area of the union, and the slopes of a's own area."""
-    return area(a) + area(b) - intersection(a, b), _area_slopes(a, (1, 1, 1, 1))
+    return [d - alpha * (2 * s - alpha * (s - i)) for d, s, i in zip(d_diou, d_v, d_iou)]
 
 
 def _area_slopes(box, moves):
@@ -261,6 +255,44 @@ def decode(offset, anchor, weights=(1.0, 1.0, 1.0, 1.0), max_log_scale=None):
 
 
 # --- suppression ---------------------------------------------------------------------------
+
+
+def greedy(boxes, scores, iou_threshold, classes=None):
+    """Return the indices that greedy NMS keeps, by falling score, and for each box who suppressed it, or None.
+
+    >>> row = [(0.0, 0.0, 4.0, 4.0), (1.0, 0.0, 5.0, 4.0), (2.0, 0.0, 6.0, 4.0)]
+    >>> greedy(row, [0.9, 0.8, 0.7], 0.5)       # 0 and 1 have an IoU of 0.6, 0 and 2 one of 1/3
+    ([0, 2], [None, 0, None])
+    """
+    kept, suppressor = [], [None] * len(boxes)
+    for i in sorted(range(len(boxes)), key=lambda i: (-scores[i], i)):
+        for k in kept:
+            if (classes is None or classes[k] == classes[i]) and iou(boxes[k], boxes[i]) > iou_threshold:
+                suppressor[i] = k
+                break
+        else:
+            kept.append(i)
+    return kept, suppressor
+
+
+def soft(boxes, scores, method, iou_threshold, sigma, min_score):
+    """Return the indices that soft-NMS takes, in its order, and the scores that they then have.
+
+    >>> row = [(0.0, 0.0, 4.0, 4.0), (1.0, 0.0, 5.0, 4.0), (9.0, 0.0, 12.0, 4.0)]
+    >>> soft(row, [1.0, 0.9, 0.8], "linear", 0.3, None, 0.001)          # 0.9·(1 − 0.6)
+    ([0, 2, 1], [1.0, 0.8, 0.36000000000000004])
+    """
+    scores, left, taken, final = list(scores), list(range(len(boxes))), [], []
+    while left:
+        best = max(left, key=lambda i: (scores[i], -i))
+        if scores[best] < min_score:
+            break
+        left.remove(best)
+        taken.append(best)
+        final.append(scores[best])
+        for i in left:
+            scores[i] = scores[i] * decay(iou(boxes[best], boxes[i]), method, iou_threshold, sigma)
+    return taken, final
 
 
 def decay(overlap, method, iou_threshold, sigma):

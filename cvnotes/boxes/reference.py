@@ -223,16 +223,6 @@ def decode(offsets, anchors, *, weights=(1.0, 1.0, 1.0, 1.0), max_log_scale=None
     return _each(lambda offset, anchor: formulas.decode(offset, anchor, weights, most), offsets, anchors)
 
 
-def _greedy(boxes, scores, threshold, classes=None):
-    """Return the indices that are kept, by falling score; of equal scores the lower index comes first."""
-    rows, threshold, kept = _rows(boxes), _computed(boxes.dtype).type(threshold), []
-    for i in sorted(range(len(rows)), key=lambda i: (-scores[i], i)):
-        rivals = kept if classes is None else [k for k in kept if classes[k] == classes[i]]
-        if not any(formulas.iou(rows[k], rows[i]) > threshold for k in rivals):
-            kept.append(i)
-    return np.array(kept, np.int64)
-
-
 def nms(boxes, scores, iou_threshold):
     """Take the boxes by falling score, and leave out each that overlaps one that was taken.
 
@@ -252,7 +242,8 @@ def nms(boxes, scores, iou_threshold):
     >>> nms(boxes, np.array([0.9, 0.8, 0.7]), 0.5)        # 0 leaves out 1 (IoU 0.6), so that 2 stays (1/3 with 0)
     array([0, 2])
     """
-    return _greedy(boxes, scores, formulas.suppression(boxes, scores, iou_threshold))
+    threshold = _computed(boxes.dtype).type(formulas.suppression(boxes, scores, iou_threshold))
+    return np.array(formulas.greedy(_rows(boxes), scores, threshold)[0], np.int64)
 
 
 def batched_nms(boxes, scores, classes, iou_threshold):
@@ -275,7 +266,8 @@ def batched_nms(boxes, scores, classes, iou_threshold):
     >>> batched_nms(boxes, np.array([0.8, 0.9]), np.array([1, 2]), 0.5)
     array([1, 0])
     """
-    return _greedy(boxes, scores, formulas.suppression(boxes, scores, iou_threshold, classes), classes)
+    threshold = _computed(boxes.dtype).type(formulas.suppression(boxes, scores, iou_threshold, classes))
+    return np.array(formulas.greedy(_rows(boxes), scores, threshold, classes)[0], np.int64)
 
 
 def soft_nms(boxes, scores, *, iou_threshold=0.3, sigma=0.5, min_score=0.001, method="linear"):
@@ -302,20 +294,11 @@ def soft_nms(boxes, scores, *, iou_threshold=0.3, sigma=0.5, min_score=0.001, me
     >>> soft_nms(boxes, np.array([1.0, 0.9, 0.8]))          # the second has an IoU of 0.6 with the first
     (array([0, 2, 1]), array([1.  , 0.8 , 0.36]))
     """
-    threshold, sigma, min_score = formulas.soft_suppression(boxes, scores, iou_threshold, sigma, min_score, method)
-    rows, left, taken, final = _rows(boxes), list(range(len(boxes))), [], []
-    s = list(scores.astype(_computed(scores.dtype)))
-    threshold = s[0].dtype.type(threshold) if s else threshold
-    while left:
-        best = max(left, key=lambda i: (s[i], -i))
-        if s[best] < min_score:
-            break
-        left.remove(best)
-        taken.append(best)
-        final.append(s[best])
-        for i in left:
-            overlap = formulas.iou(rows[best], rows[i])
-            s[i] = s[i] * formulas.decay(overlap, method, threshold, sigma)
+    threshold, sigma, least = formulas.soft_suppression(boxes, scores, iou_threshold, sigma, min_score, method)
+    number = _computed(boxes.dtype)
+    taken, final = formulas.soft(
+        _rows(boxes), scores.astype(number), method, number.type(threshold), sigma, number.type(least)
+    )
     return np.array(taken, np.int64), np.array(final, scores.dtype)
 
 
