@@ -10,6 +10,7 @@ from cvnotes.explorer.drawing import escape
 
 STEPS = 100_000  # lines that an answer typed into the page may run for one case
 ANSWER = "<string>"  # the file name that `exec` gives to the code of such an answer
+WHOLE = "The value is right, but it must be a whole number: divide with //, not with /."
 
 
 class Exercise:
@@ -59,19 +60,27 @@ class Exercise:
             if not _same(given, wanted):
                 call = self.name + "(" + ", ".join(_shown(argument) for argument in case) + ")"
                 words = "Not quite: `" + call + "` should " + _should(wanted) + "; yours " + _told(given) + ". "
-                return Verdict(self, "wrong", words + self._hint_for(passed + [(case, given)]))
+                return Verdict(self, "wrong", words + self._hint_for(passed + [(case, given)], wanted))
             passed.append((case, given))
         count = str(len(cases)) + (" cases agree. " if len(cases) > 1 else " case agrees. ")
         return Verdict(self, "right", "Right: " + count + self.notice)
 
-    def _hint_for(self, outcomes):
-        """Return the hint of the listed mistake that gives the same so far, or the general one."""
+    def _hint_for(self, outcomes, wanted):
+        """Return the hint of the listed mistake that gives the same so far, or the general one.
+
+        Where the last outcome has the right value as a float, only a mistake that gives a float fits.
+        """
+        whole = _is_float_of(outcomes[-1][1], wanted)
         for hint in self.wrong:
             namespace = {}
             exec(self.wrong[hint], namespace)
-            if all(_same(_outcome(namespace[self.name], _copy(case)), given) for case, given in outcomes):
+            for case, given in outcomes:
+                mistaken = _outcome(namespace[self.name], _copy(case))
+                if not _same(mistaken, given) or (whole and not _same(given, mistaken)):
+                    break
+            else:
                 return hint
-        return self.hint
+        return WHOLE if whole else self.hint
 
 
 class Verdict:
@@ -206,6 +215,22 @@ def _same(given, wanted):
         return bool(_equal(given[1], wanted[1]))
     except Exception:  # a value that can't even be compared is not the one that is wanted
         return False
+
+
+def _is_float_of(given, wanted):
+    """Tell whether an outcome has the right values, but floats where whole numbers are wanted."""
+    try:
+        return given[0] == wanted[0] == "value" and bool(_equal(given[1], _floats(wanted[1], given[1])))
+    except Exception:
+        return False
+
+
+def _floats(wanted, given):
+    """Return what is wanted with a float for each integer for which a float of that very value is given."""
+    if isinstance(wanted, (list, tuple)):
+        return [_floats(a, b) for a, b in zip(wanted, given)] if len(wanted) == len(given) else wanted
+    is_float = hasattr(given, "__float__") and not hasattr(given, "__index__")
+    return float(wanted) if type(wanted) is int and is_float and given == wanted else wanted
 
 
 def _equal(given, wanted):

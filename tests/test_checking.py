@@ -45,6 +45,33 @@ def test_check_refuses_a_float_for_a_whole_number_and_a_bool():
     assert twice.check(lambda x: False if x == 0 else 2 * x).status == "wrong"
 
 
+@pytest.mark.parametrize("answer", [lambda x: 2.0 * x, lambda x: x * x * 1.0 if x < 1 else np.float32(2 * x)])
+def test_check_says_of_a_right_float_that_it_must_be_a_whole_number(answer):
+    # at 0 the square is right too: no listed mistake may be named for the type alone
+    assert twice.check(answer).message == (
+        "Not quite: `twice(0)` should give `0`; yours gives `0.0`. "
+        "The value is right, but it must be a whole number: divide with //, not with /."
+    )
+
+
+def test_check_says_of_a_wrong_float_what_is_wrong_with_its_value():
+    assert twice.check(lambda x: x * x if x == 0 else 1.0).message.endswith("That is the square.")
+    assert twice.check(lambda x: 1.0 * x * x if x else 0).message.endswith("That is the square.")
+    assert twice.check(lambda x: 0.1).message.endswith("Add it to itself.")
+
+
+def test_check_says_of_right_floats_in_a_list_that_they_must_be_whole_numbers():
+    pair = Exercise(**{**TWICE, "name": "pair", "expected": lambda x: [x, [x, True]], "wrong": {}})
+    assert "whole number" in pair.check(lambda x: (x, [x / 1, True])).message
+    for answer in (lambda x: [x / 1], lambda x: [x / 1, [x, 1.0]], lambda x: [x + 0.5, [x, True]], lambda x: 1.0):
+        assert "whole number" not in pair.check(answer).message
+
+
+def test_check_wants_a_float_where_the_oracle_gives_one():
+    half = Exercise(**{**TWICE, "name": "half", "expected": lambda x: x / 2, "wrong": {}})
+    assert half.check(lambda x: 0.5 * x).status == "right"
+
+
 def test_check_source_names_the_line_of_an_error_of_syntax():
     verdict = twice.check_source("def twice(x):\n    y = 2 *\n    return y\n")
     assert verdict.status == "wrong" and "in line 2 with `SyntaxError" in verdict.message
