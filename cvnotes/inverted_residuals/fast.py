@@ -70,8 +70,9 @@ def inverted_residual(x, weights, *, stride, splits=1):
     With the channels last, a 1×1 convolution is one product of matrices, pixels × channels, and the
     depthwise kernels read that layout as it is. The output is made once, as bias and shortcut, and each
     part's projection is added to it in place by `addmm_`: no second map of O channels. Both ReLU6 work
-    in place. So without gradients the extra memory is `formulas.inverted_extra`, and a copy of x in
-    this layout (none where x has it already). With gradients all parts are kept, and splits save nothing.
+    in place. So without gradients the extra memory is `formulas.inverted_extra` and a copy of x in this
+    layout, or at the very end two outputs, in this layout and the usual one; neither copy is made where
+    x has the layout already. With gradients all parts are kept, and splits save nothing.
     """
     stride, padding, parts, shortcut = formulas.inverted_residual(x, weights, stride, splits)
     w_expand, b_expand, w_depthwise, b_depthwise, w_project, b_project = weights

@@ -262,7 +262,7 @@ def effnet_block(x, weights, *, negative_slope=0.01):
     Raises ValueError where ranks, channels, sizes or dtypes don't fit, a kernel size is even, or a
     side is below 2.
 
-    Source: Freeman et al., EffNet (2018), section 3 and figure 1.
+    Source: Freeman et al., EffNet (2018), figure 1.
 
     >>> from cvnotes.inverted_residuals.weights import EffNetWeights
     >>> one, none = np.ones((1, 1, 1, 1)), np.zeros(1)
