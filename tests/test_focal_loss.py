@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch.autograd import gradcheck, gradgradcheck
 
+from cvnotes import bench
 from cvnotes.focal_loss import fast, formulas, reference
 
 GAMMAS = (0.0, 0.5, 1.0, 2.0, 3.5)
@@ -218,6 +219,24 @@ def test_nothing_costs_nothing(reduction, wanted):
         x = args[0].clone().requires_grad_()
         getattr(fast, name)(x, args[1], reduction=reduction).sum().backward()
         assert x.grad.shape == x.shape
+
+
+@pytest.mark.parametrize("reduction, most", [("sum", 1.0), ("none", 2.0)])
+def test_memory_is_that_of_the_logits_and_of_what_is_returned(reduction, most):
+    x, t = logits(2**21, dtype=torch.float32).requires_grad_(), hard(2**21, dtype=torch.float32)
+
+    def step():
+        x.grad = None
+        loss = fast.sigmoid_focal_loss(x, t, reduction=reduction)
+        loss.sum().backward()
+
+    scratch = 8 * 4 * fast.BLOCK
+    assert bench.peak_memory(step) <= most * x.nbytes + scratch
+    assert bench.peak_memory(lambda: fast.match_anchors(torch.rand(20, 4).sort(1).values, anchors)) < 4e6
+    assert bench.peak_memory(lambda: plain(x, t).sum().backward()) > 5 * x.nbytes
+
+
+anchors = fast.retinanet_anchors(640)
 
 
 # --- anchors ---------------------------------------------------------------------------

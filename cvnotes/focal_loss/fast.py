@@ -104,7 +104,7 @@ class _Focal(torch.autograd.Function):
             slopes = torch.empty(logits.shape, dtype=logits.dtype, device=logits.device)
             _focal(logits, targets, alpha, gamma, None, slopes, given, count)
         else:
-            slopes.mul_(given / count)
+            slopes.mul_(given if count == 1 else given / count)
         return slopes, None, None, None, None, None
 
 
