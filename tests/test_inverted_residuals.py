@@ -246,7 +246,7 @@ def test_inverted_residual_in_parts_takes_little_memory():
         with torch.no_grad():
             return bench.peak_memory(lambda: fast.inverted_residual(x, weights, stride=1, splits=splits))
 
-    measured = {splits: peak(splits) for splits in (1, 2, 4, 12)}
+    measured = {splits: peak(splits) for splits in (1, 2, 4, 5, 12)}  # 5 does not divide 144
     assert measured[4] <= measured[1] / 2
     for splits, found in measured.items():
         counted = 4 * 8 * formulas.inverted_extra(56, 24, 144, 24, splits=splits)
