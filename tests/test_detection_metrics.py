@@ -351,12 +351,18 @@ def test_next_best_or_the_best_alone():
         assert average(both(
             "evaluate", truth, found, iou_thresholds=[0.5], interpolation="voc10", matching=matching, **ALL
         )) == ap
-    assert average(both("evaluate", truth, found, iou_thresholds=[0.5], interpolation="coco", **ALL)) == pytest.approx(1)
+    results = both("evaluate", truth, found, iou_thresholds=[0.5], interpolation="coco", **ALL)
+    assert average(results) == pytest.approx(1)
 
 
 def test_of_equal_overlaps_coco_takes_the_last_and_voc_the_first():
     assert formulas.match([[0.6, 0.6]], [False, False], [False, False], 0.5, "coco") == [1]
     assert formulas.match([[0.6, 0.6]], [False, False], [False, False], 0.5, "voc") == [0]
+    # The first detection lies halfway between two objects, the second on the first of them.
+    truth, found = [image([square(0, 0), square(4, 0)])], [image([square(2, 0), square(0, 0)], scores=[0.9, 0.8])]
+    for matching, ap in (("coco", 1.0), ("voc", 0.5)):
+        options = {"iou_thresholds": [0.5], "interpolation": "voc10", "matching": matching, **ALL}
+        assert average(both("evaluate", truth, found, **options)) == ap
 
 
 @pytest.mark.parametrize("matching", formulas.MATCHINGS)
@@ -376,7 +382,8 @@ def test_ignored_object_with_and_without_use_ignore(matching):
 def test_crowd_takes_many_by_the_share_of_each_and_never_counts():
     truth = [image([square(0, 0), square(100, 0, 100)], iscrowd=[False, True])]
     inside = [square(100 + 20 * i, 5) for i in range(4)]
-    found = [image(inside + [square(0, 0), square(195, 0), square(194, 50)], scores=[0.9, 0.8, 0.8, 0.7, 0.6, 0.95, 0.94])]
+    boxes = inside + [square(0, 0), square(195, 0), square(194, 50)]
+    found = [image(boxes, scores=[0.9, 0.8, 0.8, 0.7, 0.6, 0.95, 0.94])]
     options = {"iou_thresholds": [0.5], "interpolation": "voc10", "matching": "coco", **ALL}
     results = both("evaluate", truth, found, **options)
     assert average(results) == 1 and results[0]["objects"].item() == 1  # half of the last two lies in the crowd
@@ -538,12 +545,13 @@ LISTS = [
     (spoiled(0, boxes=[[0.0, 0, 9, 9], [5.0, 5, 4, 9]]),
      "`ground_truth[1]['boxes']` holds [5.0, 5.0, 4.0, 9.0] at index 1: x2 must not be less than x1"),
     (spoiled(1, boxes=[[0.0, 0, 9, 9], [5.0, 5, 9, math.nan]]),
-     "`detections[1]['boxes']` holds [5.0, 5.0, 9.0, nan] at index 1: it must be finite, up to ±1e+150"),
+     "`detections[1]['boxes']` holds [5.0, 5.0, 9.0, nan] at index 1: numbers from -1e+150 to 1e+150 are needed"),
     (spoiled(1, boxes=[[0.0, 0, 9], [5.0, 5, 9]]), "`detections[1]['boxes']` has the shape (2, 3); (N, 4) is needed"),
     (spoiled(1, boxes=[[0, 0, 9, 9], [5, 5, 9, 9]]),
      "`detections[1]['boxes']` (int64) must be of a floating-point dtype: float16, bfloat16, float32, float64"),
     (spoiled(1, scores=[0.5]), "`detections[1]['scores']` has the shape (1,); (2,) is needed, one for each box"),
-    (spoiled(1, scores=[0.5, math.nan]), "`detections[1]['scores']` holds nan at index 1: it must be finite, up to ±1e+150"),
+    (spoiled(1, scores=[0.5, math.nan]),
+     "`detections[1]['scores']` holds nan at index 1: numbers from -1e+150 to 1e+150 are needed"),
     (spoiled(1, scores=None), "`detections[1]` has no 'scores'"),
     (spoiled(0, labels=None), "`ground_truth[1]` has no 'labels'"),
     (spoiled(0, labels=[1.0, 2.0]), "`ground_truth[1]['labels']` (float64) must be of an integer dtype"),
@@ -552,7 +560,8 @@ LISTS = [
     (spoiled(0, iscrowd=[0.0, 1.0]), "`ground_truth[1]['iscrowd']` (float64) must be of an integer dtype or bool"),
     (spoiled(0, ignore=[True]), "`ground_truth[1]['ignore']` has the shape (1,); (2,) is needed, one for each box"),
     (spoiled(0, area=[1.0, -2.0]), "`ground_truth[1]['area']` holds -2.0 at index 1; at least 0 is needed"),
-    (spoiled(0, area=[math.inf, 2.0]), "`ground_truth[1]['area']` holds inf at index 0: it must be finite, up to ±1e+150"),
+    (spoiled(0, area=[math.inf, 2.0]),
+     "`ground_truth[1]['area']` holds inf at index 0: numbers from -1e+150 to 1e+150 are needed"),
     (spoiled(0, area=[1, 2]),
      "`ground_truth[1]['area']` (int64) must be of a floating-point dtype: float16, bfloat16, float32, float64"),
     (spoiled(0, boxes=((0.0, 0, 9, 9),)), "`ground_truth[1]['boxes']` (a tuple) must be an array"),
@@ -584,7 +593,9 @@ def test_both_refuse_bad_lists_with_one_sentence(name, options, pair, sentence):
 def coco_json(where, key, value):
     """Return good JSON but for one key of one entry; an exception type as the value takes the key away."""
     truth = {"images": [{"id": 4}], "categories": [{"id": 1}], "annotations": [
-        {"id": i + 1, "image_id": 4, "category_id": 1, "bbox": [0, 0, 9, 9], "area": 81, "iscrowd": 0} for i in range(2)]}
+        {"id": i + 1, "image_id": 4, "category_id": 1, "bbox": [0, 0, 9, 9], "area": 81, "iscrowd": 0}
+        for i in range(2)
+    ]}
     results = [{"image_id": 4, "category_id": 1, "bbox": [0, 0, 9, 9], "score": 0.5} for _ in range(2)]
     part = truth if where == "truth" else results[1] if where == "results" else truth[where][-1]
     if value is KeyError:
@@ -601,22 +612,24 @@ JSON = [
     (("images", "id", KeyError), "`ground_truth['images'][0]` has no 'id'"),
     (("images", "id", "4"), "`ground_truth['images'][0]['id']` (='4') must be an integer"),
     (("annotations", "bbox", KeyError), "`ground_truth['annotations'][1]` has no 'bbox'"),
-    (("annotations", "bbox", [0, 0, 9]), "`ground_truth['annotations'][1]['bbox']` (=[0, 0, 9]) must be [x, y, width, height]"),
+    (("annotations", "bbox", [0, 0, 9]),
+     "`ground_truth['annotations'][1]['bbox']` (=[0, 0, 9]) must be [x, y, width, height]"),
     (("annotations", "bbox", [0, 0, 9, -1]),
      "`ground_truth['annotations'][1]['bbox']` (=[0, 0, 9, -1]) must not have a negative width or height"),
     (("annotations", "bbox", [0, 0, math.nan, 1]),
-     "`ground_truth['annotations'][1]['bbox']` (=nan) must be a number, finite, up to ±1e+150"),
+     "`ground_truth['annotations'][1]['bbox']` (=nan) must be a number from -1e+150 to 1e+150"),
     (("annotations", "bbox", [0, 0, "9", 1]),
-     "`ground_truth['annotations'][1]['bbox']` (='9') must be a number, finite, up to ±1e+150"),
+     "`ground_truth['annotations'][1]['bbox']` (='9') must be a number from -1e+150 to 1e+150"),
     (("annotations", "area", -1), "`ground_truth['annotations'][1]['area']` (=-1) must be at least 0"),
-    (("annotations", "image_id", 5), "`ground_truth['annotations'][1]['image_id']` (=5) is not among the ids of `ground_truth`"),
+    (("annotations", "image_id", 5),
+     "`ground_truth['annotations'][1]['image_id']` (=5) is not among the ids of `ground_truth`"),
     (("annotations", "category_id", 2),
      "`ground_truth['annotations'][1]['category_id']` (=2) is not among the ids of `ground_truth`"),
     (("results", "image_id", 5), "`detections[1]['image_id']` (=5) is not among the ids of `ground_truth`"),
     (("results", "category_id", 2), "`detections[1]['category_id']` (=2) is not among the ids of `ground_truth`"),
     (("results", "category_id", 1.0), "`detections[1]['category_id']` (=1.0) must be an integer"),
     (("results", "score", KeyError), "`detections[1]` has no 'score'"),
-    (("results", "score", None), "`detections[1]['score']` (=None) must be a number, finite, up to ±1e+150"),
+    (("results", "score", None), "`detections[1]['score']` (=None) must be a number from -1e+150 to 1e+150"),
 ]
 
 
@@ -635,8 +648,9 @@ def test_json_that_is_no_json_is_refused(tmp_path):
         with pytest.raises(ValueError):
             module.coco_summary(tmp_path / "broken.json", results)
         for found, kind in ((results[0], "dict"), (None, "NoneType")):
-            with pytest.raises(ValueError, match=rf"^`detections` \(a {kind}\) must be COCO's JSON, a list of results$"):
+            with pytest.raises(ValueError) as error:
                 module.coco_summary(truth, found)
+            assert str(error.value) == f"`detections` (a {kind}) must be COCO's JSON, a list of results"
         with pytest.raises(ValueError, match=r"^`detections\[0\]` \(a int\) must be an object with keys$"):
             module.coco_summary(truth, [3])
 
@@ -686,10 +700,12 @@ def test_both_refuse_bad_curves_with_one_sentence(recall, precision, sentence):
 
 def test_each_version_refuses_the_arrays_of_the_other():
     pair = [GOOD[0]], [GOOD[1]]
-    with pytest.raises(ValueError, match=r"^`ground_truth\[0\]\['boxes'\]` \(an array of numpy\) must be an array of torch$"):
-        fast.coco_summary(*pair)
-    with pytest.raises(ValueError, match=r"^`ground_truth\[0\]\['boxes'\]` \(an array of torch\) must be an array of numpy$"):
-        reference.coco_summary(*changed(pair, torch.from_numpy))
+    for module, given, theirs, own in (
+        (fast, pair, "numpy", "torch"), (reference, changed(pair, torch.from_numpy), "torch", "numpy"),
+    ):
+        with pytest.raises(ValueError) as error:
+            module.coco_summary(*given)
+        assert str(error.value) == f"`ground_truth[0]['boxes']` (an array of {theirs}) must be an array of {own}"
     with pytest.raises(ValueError, match=r"^`recall` \(an array of numpy\) must be an array of torch$"):
         fast.average_precision(np.zeros(1), torch.zeros(1), interpolation="coco")
 

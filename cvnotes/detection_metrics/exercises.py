@@ -28,7 +28,8 @@ taken, found = set(), []
     return found
 """,
     cases=[([[0.8]], 0.5), ([[0.3]], 0.5), ([[0.5]], 0.5), ([[0.6, 0.8]], 0.5), ([[0.9], [0.8]], 0.5),
-           ([[0.9, 0.2], [0.8, 0.6]], 0.5), ([[0.9, 0.6], [0.95, 0.55], [0.7, 0.9]], 0.5), ([[0.7, 0.6], [0.72, 0.3]], 0.65)],
+           ([[0.9, 0.2], [0.8, 0.6]], 0.5), ([[0.9, 0.6], [0.95, 0.55], [0.7, 0.9]], 0.5),
+           ([[0.7, 0.6], [0.72, 0.3]], 0.65)],
     expected=_match,
     wrong={
         "An object that is taken is gone: a second detection of it needs another one.": _MATCH + """\
@@ -49,7 +50,7 @@ taken, found = set(), []
         taken.add(best)
     return found
 """,
-        "Where the best object is taken, this rule goes on to the next best; yours gives up, as VOC's tool does.": _MATCH + """\
+        "Where the best object is taken, this rule goes on to the next best; yours gives up, as VOC's does.": _MATCH + """\
 taken, found = set(), []
     for row in overlaps:
         best = max(range(len(row)), key=lambda j: row[j])
@@ -80,7 +81,7 @@ taken, found = set(), []
 """,
     },
     hint="Go through the detections in order, and remember which objects are taken.",
-    notice="It is greedy. Another assignment could find more objects, but the detector has said which detection it trusts most.",
+    notice="It is greedy. Another assignment could find more objects, but the detector has said what it trusts most.",
 )
 
 _AREA = "def all_points(hits, objects):\n    "
@@ -92,7 +93,8 @@ def _all_points(hits, objects):
 
 all_points = Exercise(
     name="all_points",
-    stub=_AREA + "# hits: True or False for each detection, by falling score; return VOC 2010's average precision\n    ...\n",
+    stub=_AREA + "# hits: True or False for each detection, by falling score;\n"
+         "    # return VOC 2010's average precision\n    ...\n",
     solution=_AREA + """\
 precision, found = [], 0
     for i, hit in enumerate(hits):
@@ -104,7 +106,8 @@ precision, found = [], 0
             total += max(precision[i:]) / objects
     return total
 """,
-    cases=[([], 2), ([True], 1), ([True], 2), ([False, True], 1), ([True, False, True], 2), ([True, False, False, True, True, True], 5),
+    cases=[([], 2), ([True], 1), ([True], 2), ([False, True], 1), ([True, False, True], 2),
+           ([True, False, False, True, True, True], 5),
            ([False, True, False, True, True], 3)],
     expected=_all_points,
     wrong={
@@ -131,7 +134,7 @@ precision, found = [], 0
         precision.append(found / (i + 1))
     return sum(max(precision[i:]) for i in range(len(hits))) / objects
 """,
-        "The best precision there or *later*, not the best so far.": _AREA + """\
+        "The best precision there or later, not the best so far.": _AREA + """\
 precision, found = [], 0
     for i, hit in enumerate(hits):
         found += hit
@@ -188,7 +191,7 @@ total = 0.0
 """,
     },
     hint="For each of 0, 0.1, … 1: the largest precision among the points whose recall is at least that.",
-    notice="A detector that finds one object of ten, first, already has 2 of 11 points. The mean of 101 points is closer to the area.",
+    notice="A detector that finds one object of ten, first, already has 2 of 11 points. 101 points are closer to the area.",
 )
 
 _OUTCOME = 'def outcome(object_area, detection_area, least, most):\n    '
@@ -209,8 +212,9 @@ if object_area is not None:
         return "hit" if least <= object_area <= most else "left out"
     return "miss" if least <= detection_area <= most else "left out"
 """,
-    cases=[(500, 500, 0, 1024), (None, 500, 0, 1024), (2000, 2000, 0, 1024), (None, 2000, 0, 1024), (1000, 1100, 0, 1024),
-           (1100, 1000, 0, 1024), (1024, 900, 0, 1024), (1024, 900, 1024, 9216), (None, 1024, 1024, 9216)],
+    cases=[(500, 500, 0, 1024), (None, 500, 0, 1024), (2000, 2000, 0, 1024), (None, 2000, 0, 1024),
+           (1000, 1100, 0, 1024), (1100, 1000, 0, 1024), (1024, 900, 0, 1024), (1024, 900, 1024, 9216),
+           (None, 1024, 1024, 9216)],
     expected=_outcome,
     wrong={
         "Where an object is taken, its own area decides, not that of the detection.": _OUTCOME + """\
@@ -235,7 +239,7 @@ if object_area is not None:
 """,
     },
     hint="First ask whether it took an object. Then the area of that object decides; else its own.",
-    notice="An object of exactly 32² is small *and* medium. So the three sizes are no partition, and AP is no mean of theirs.",
+    notice="An object of exactly 32² is small and medium. So the sizes overlap, and AP is no mean of theirs.",
 )
 
 _CURVE = "import numpy as np\n\n\ndef curve(scores, hits, objects):\n    "

@@ -175,10 +175,10 @@ def _small(x):
 
 
 def _sorted(truth, found, most):
-    """Return the objects by class and image, and the detections by class, image and falling score, and the order of these.
+    """Return the objects by class and image, the detections by class, image and falling score, and an order.
 
-    A detection's "rank" is that in its class and image; only the first `most` are kept. The order is the
-    one in which curves are drawn: by class and falling score.
+    A detection's "rank" is that in its class and image; only the first `most` are kept. The order of the
+    detections is the one in which curves are drawn: by class and falling score.
     """
     by_group = np.argsort(truth["group"], kind="stable")
     truth = {field: x[by_group] for field, x in truth.items()}
@@ -259,7 +259,8 @@ def _pairs(truth, found, least, matching):
     for a, b in zip(cuts, cuts[1:]):
         owner = np.repeat(np.arange(a, b), (end - first)[a:b])
         place = np.arange(total[a], total[b]) - total[owner]
-        thing = end[owner] - 1 - place if matching == "coco" else first[owner] + place  # of equals the last, or the first
+        # Of equal overlaps the first in this order is taken: the last object for COCO, the first for VOC.
+        thing = end[owner] - 1 - place if matching == "coco" else first[owner] + place
         overlap = _overlaps(truth, found, owner, thing)
         near = overlap >= least
         kept.append((owner[near], thing[near], overlap[near]))

@@ -192,7 +192,10 @@ def settings(iou_thresholds, interpolation, areas, max_detections, inclusive, us
     if matching is None:
         matching = "coco" if interpolation == "coco" else "voc"
     boxes.one_of("matching", matching, MATCHINGS)
-    thresholds = [boxes.threshold(f"iou_thresholds[{i}]", t) for i, t in enumerate(_items("iou_thresholds", iou_thresholds))]
+    thresholds = [
+        boxes.threshold(f"iou_thresholds[{i}]", value)
+        for i, value in enumerate(_items("iou_thresholds", iou_thresholds))
+    ]
     ranges = [_range(f"areas[{i}]", area) for i, area in enumerate(_items("areas", areas))]
     limits = [
         shapes.LARGEST if limit is None else shapes.integer(f"max_detections[{i}]", limit, 1)
@@ -212,8 +215,8 @@ def _items(name, value):
 
 def _range(name, value):
     """Return a pair of numbers, the first not negative and not above the second, which may be infinite."""
-    if isinstance(value, (list, tuple)) and len(value) == 2 and not any(isinstance(side, (bool, str)) for side in value):
-        if all(hasattr(side, "__float__") or hasattr(side, "__index__") for side in value):
+    if isinstance(value, (list, tuple)) and len(value) == 2:
+        if all(hasattr(end, "__float__") and not isinstance(end, bool) for end in value):
             least, most = float(value[0]), float(value[1])
             if 0 <= least <= most:
                 return least, most
@@ -232,7 +235,8 @@ def images(kind, ground_truth, detections):
     """Check two lists with one dict an image, of arrays of a `kind` of library: all but what numbers they hold."""
     for name, value in (("ground_truth", ground_truth), ("detections", detections)):
         if not isinstance(value, (list, tuple)):
-            raise ValueError(f"`{name}` (a {type(value).__name__}) must be a list with one dict an image, or COCO's JSON")
+            kind = type(value).__name__
+            raise ValueError(f"`{name}` (a {kind}) must be a list with one dict an image, or COCO's JSON")
         needed, optional = FIELDS[name]
         for i, image in enumerate(value):
             _image(kind, f"{name}[{i}]", image, needed, optional)
@@ -259,7 +263,8 @@ def _image(kind, name, image, needed, optional):
             if dtype not in shapes.FLOATS:
                 raise ValueError(f"`{words}` ({dtype}) must be of a floating-point dtype: {', '.join(shapes.FLOATS)}")
         elif "int" not in dtype and (field == "labels" or dtype != "bool"):
-            raise ValueError(f"`{words}` ({dtype}) must be of an integer dtype" + ("" if field == "labels" else " or bool"))
+            more = "" if field == "labels" else " or bool"
+            raise ValueError(f"`{words}` ({dtype}) must be of an integer dtype{more}")
         if count is None:
             if len(shape) != 2 or shape[1] != 4:
                 raise ValueError(f"`{words}` has the shape {shape}; (N, 4) is needed")
@@ -345,7 +350,7 @@ def _id(name, entry, key, known):
 
 def _finite(name, key, value, least=None):
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= FARTHEST:
-        raise ValueError(f"`{name}[{key!r}]` (={value!r}) must be a number, finite, up to ±{FARTHEST}")
+        raise ValueError(f"`{name}[{key!r}]` (={value!r}) must be a number from {-FARTHEST} to {FARTHEST}")
     if least is not None and value < least:
         raise ValueError(f"`{name}[{key!r}]` (={value!r}) must be at least {least}")
     return float(value)

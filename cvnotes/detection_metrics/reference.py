@@ -31,8 +31,8 @@ def average_precision(recall, precision, *, interpolation):
     Raises ValueError where the two are no floating-point arrays of one length, hold a number outside
     [0, 1] or NaN, the recall falls, or the interpolation has another name.
 
-    Source: Everingham et al., The PASCAL visual object classes challenge (2010), section 4.2, for 11 points;
-    the development kit of VOC 2010 for all points; pycocotools, `COCOeval.accumulate`, for 101.
+    Source: Everingham et al., The PASCAL visual object classes challenge (2010), for 11 points; the development
+    kit of VOC 2010 for all points; pycocotools, `COCOeval.accumulate`, for 101.
 
     >>> recall, precision = np.array([0.5, 0.5, 1.0]), np.array([1.0, 0.5, 0.75])
     >>> average_precision(recall, precision, interpolation="voc10")         # 0.5 · 1 + 0.5 · 0.75

@@ -1,4 +1,4 @@
-"""Sets of images with objects and detections: many ties, crowds and empty ones; now and then something that doesn't fit."""
+"""Sets of images with objects and detections: many ties, crowds and empty ones; now and then one that is spoiled."""
 
 import math
 
@@ -93,7 +93,7 @@ SPOILED = {
     "length": lambda truth, found: found[0].__setitem__("scores", np.zeros(1000)),
     "labels": lambda truth, found: found[0].__setitem__("labels", found[0]["labels"].astype(float)),
     "missing": lambda truth, found: truth[0].pop("labels"),
-    "images": lambda truth, found: found.append({"boxes": np.zeros((0, 4)), "labels": np.zeros(0, int), "scores": np.zeros(0)}),
+    "images": lambda truth, found: found.append(dict(found[0])),
     "flags": lambda truth, found: truth[0].__setitem__("iscrowd", truth[0]["boxes"][:, 0]),
     "shape": lambda truth, found: truth[0].__setitem__("boxes", truth[0]["boxes"].T),
     "dict": lambda truth, found: truth.__setitem__(0, [1]),
