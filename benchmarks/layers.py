@@ -16,7 +16,7 @@ import torch
 from cvnotes import bench, cost, models, tracing
 
 SIDE = {"xception": 299}  # 224 for all others
-DETAILED = ("resnet18", "resnet50", "mobilenet_v1", "mobilenet_v2", "googlenet", "shufflenet_v1")  # layer by layer
+DETAILED = ("resnet18", "mobilenet_v2", "googlenet")  # layer by layer
 BATCHES = (1, 8)
 
 
