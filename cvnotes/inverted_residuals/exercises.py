@@ -12,7 +12,7 @@ def _inverted_macs(size, channels, filters, expansion, stride):
 
 inverted_macs = Exercise(
     name="inverted_macs",
-    stub=_COST + "# the input is size × size; the kernel is 3 × 3; the expansion is 2 or more\n    ...\n",
+    stub=_COST + "# size × size pixels, a 3 × 3 kernel, an expansion of 2 or more\n    ...\n",
     solution=_COST + """\
 middle = expansion * channels
     small = (size + stride - 1) // stride
@@ -94,8 +94,8 @@ def _splits_needed(channels, middle, size, budget):
 
 splits_needed = Exercise(
     name="splits_needed",
-    stub=_SPLITS + "# the block goes channels → middle → channels on size × size pixels, with stride 1;\n"
-         "    # return the smallest number of splits that needs at most `budget` elements, or None\n    ...\n",
+    stub=_SPLITS + "# channels → middle → channels, on size × size pixels, stride 1;\n"
+         "    # return the fewest splits that need at most `budget` numbers,\n    # or None\n    ...\n",
     solution=_SPLITS + """\
 for splits in range(1, middle + 1):
         part = (middle + splits - 1) // splits
@@ -143,7 +143,7 @@ _FIXED = "def fixed_point(x, whole_bits):\n    "
 
 fixed_point = Exercise(
     name="fixed_point",
-    stub=_FIXED + "# x is 0 or more; eight bits in all, `whole_bits` of them before the point;\n"
+    stub=_FIXED + "# x is 0 or more; of the eight bits, `whole_bits` are before the point;\n"
          "    # return the nearest number that they can say (the upper of two)\n    ...\n",
     solution=_FIXED + """\
 step = 2.0 ** (whole_bits - 8)
