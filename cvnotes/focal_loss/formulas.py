@@ -6,7 +6,7 @@ A logit x stands for the probability p = 1 / (1 + e^−x). All of these stay fin
 from math import exp, inf, log, log1p, nan, sqrt
 
 from cvnotes import shapes
-from cvnotes.boxes.formulas import box_set, labels, one_of, real, same_boxes, threshold
+from cvnotes.boxes.formulas import box_set, iou, labels, one_of, real, same_boxes, threshold  # noqa: F401
 
 DTYPES = ("float16", "float32", "float64")
 REDUCTIONS = ("none", "mean", "sum")
