@@ -1,0 +1,248 @@
+"""The exercises on the focal loss: stubs, solutions, and the mistakes that their checks know."""
+
+from cvnotes.checking import Exercise
+from cvnotes.focal_loss import formulas
+
+_FOCAL = "from math import log\n\n\ndef focal(p, is_object, gamma, alpha):\n    "
+
+
+def _focal(p, is_object, gamma, alpha):
+    p_t = p if is_object else 1 - p
+    return formulas.focal_loss(p_t, gamma, formulas.balance(float(is_object), alpha))
+
+
+focal = Exercise(
+    name="focal",
+    stub=_FOCAL + "# p is the probability of an object; is_object says whether there is one\n    ...\n",
+    solution=_FOCAL + """\
+p_t = p if is_object else 1 - p
+    alpha_t = alpha if is_object else 1 - alpha
+    return -alpha_t * (1 - p_t) ** gamma * log(p_t)
+""",
+    cases=[
+        (0.5, True, 0, 1.0), (0.9, True, 2, 1.0), (0.9, True, 2, 0.25), (0.2, False, 2, 0.25), (0.7, False, 0.5, 0.5),
+        (0.01, True, 5, 0.75),
+    ],
+    expected=_focal,
+    wrong={
+        "A loss is not negative: the logarithm of a probability is, so a minus belongs before it.": _FOCAL + """\
+p_t = p if is_object else 1 - p
+    alpha_t = alpha if is_object else 1 - alpha
+    return alpha_t * (1 - p_t) ** gamma * log(p_t)
+""",
+        "Without an object the right answer has the probability 1 − p; yours takes p for both.": _FOCAL + """\
+alpha_t = alpha if is_object else 1 - alpha
+    return -alpha_t * (1 - p) ** gamma * log(p)
+""",
+        "α is the weight of an object; background weighs 1 − α.": _FOCAL + """\
+p_t = p if is_object else 1 - p
+    return -alpha * (1 - p_t) ** gamma * log(p_t)
+""",
+        "The factor is the power of what is missing, 1 − p_t: what is right already counts little.": _FOCAL + """\
+p_t = p if is_object else 1 - p
+    alpha_t = alpha if is_object else 1 - alpha
+    return -alpha_t * p_t ** gamma * log(p_t)
+""",
+    },
+    hint="First p_t, the probability of what is true; then −α_t · (1 − p_t)^γ · ln p_t.",
+    notice="With γ = 2, p_t = 0.9 costs a hundredth of its cross entropy, 0.5 a quarter. Only α knows which class it was.",
+)
+
+_BIAS = "from math import log\n\n\ndef bias(prior):\n    "
+
+bias = Exercise(
+    name="bias",
+    stub=_BIAS + "# with this bias, and weights near 0, each anchor's probability starts at `prior`\n    ...\n",
+    solution=_BIAS + "return -log((1 - prior) / prior)\n",
+    cases=[(0.5,), (0.01,), (0.1,), (0.75,)],
+    expected=formulas.prior_bias,
+    wrong={
+        "The sign is the other one: a small probability has a negative logit.": _BIAS + "return log((1 - prior) / prior)\n",
+        "That is the logarithm of the probability. Its sigmoid is not the probability: put it in and see.":
+            _BIAS + "return log(prior)\n",
+        "The logarithm is the natural one: the sigmoid is made of e.":
+            "from math import log10\n\n\ndef bias(prior):\n    return -log10((1 - prior) / prior)\n",
+    },
+    hint="Solve 1 / (1 + e^−b) = prior for b.",
+    notice="It is −4.595 for 0.01. The bias of 0 that one gets without thinking says: every second anchor is an object.",
+)
+
+_COUNT = "def count_anchors(height, width):\n    "
+
+
+def _count_anchors(height, width):
+    return sum(9 * rows * columns for rows, columns in (
+        formulas.places((height, width), stride) for stride in (8, 16, 32, 64, 128)
+    ))
+
+
+count_anchors = Exercise(
+    name="count_anchors",
+    stub=_COUNT + "# P3 to P7, three ratios by three scales; each halving of a side rounds up\n    ...\n",
+    solution=_COUNT + """\
+count = 0
+    for stride in (8, 16, 32, 64, 128):
+        count += 9 * -(-height // stride) * -(-width // stride)
+    return count
+""",
+    cases=[(128, 128), (8, 8), (640, 640), (100, 130), (800, 1333)],
+    expected=_count_anchors,
+    wrong={
+        "Each place has nine anchors, one for each ratio and scale.": _COUNT + """\
+count = 0
+    for stride in (8, 16, 32, 64, 128):
+        count += -(-height // stride) * -(-width // stride)
+    return count
+""",
+        "A side that the stride does not divide has one place more: round up.": _COUNT + """\
+count = 0
+    for stride in (8, 16, 32, 64, 128):
+        count += 9 * (height // stride) * (width // stride)
+    return count
+""",
+        "The finest level is P3, with a stride of 8: a P2 would have three quarters of all anchors to itself.": _COUNT + """\
+count = 0
+    for stride in (4, 8, 16, 32, 64):
+        count += 9 * -(-height // stride) * -(-width // stride)
+    return count
+""",
+        "The levels end with P7, with a stride of 128.": _COUNT + """\
+count = 0
+    for stride in (8, 16, 32, 64):
+        count += 9 * -(-height // stride) * -(-width // stride)
+    return count
+""",
+    },
+    hint="For each stride from 8 to 128: rows times columns times nine, both rounded up.",
+    notice="An image of 800 × 1333 has about 200,000 anchors, of which some dozens match an object.",
+)
+
+_ROLE = "def role(ious, positive=0.5, negative=0.4):\n    "
+
+
+def _role(ious, positive=0.5, negative=0.4):
+    best = max(ious) if ious else -1.0
+    if best < negative:
+        return -1
+    return ious.index(best) if best >= positive else -2
+
+
+role = Exercise(
+    name="role",
+    stub=_ROLE + "# ious: of one anchor with each object; return the object's index, -1 for background, -2 for ignored\n    ...\n",
+    solution=_ROLE + """\
+if not ious or max(ious) < negative:
+        return -1
+    best = max(ious)
+    return ious.index(best) if best >= positive else -2
+""",
+    cases=[
+        ([0.7],), ([0.45],), ([0.1],), ([],), ([0.6, 0.8],), ([0.5],), ([0.4],), ([0.45, 0.2, 0.55],), ([0.6, 0.6],),
+        ([0.3, 0.35], 0.3, 0.3),
+    ],
+    expected=_role,
+    wrong={
+        "From 0.4 to 0.5 an anchor is neither: it is ignored, -2.": _ROLE + """\
+if not ious or max(ious) < positive:
+        return -1
+    return ious.index(max(ious))
+""",
+        "An image without objects has anchors too: all of them are background.": _ROLE + """\
+best = max(ious)
+    if best < negative:
+        return -1
+    return ious.index(best) if best >= positive else -2
+""",
+        "The anchor belongs to the object with the largest IoU, not to the first that is large enough.": _ROLE + """\
+for i, iou in enumerate(ious):
+        if iou >= positive:
+            return i
+    return -2 if ious and max(ious) >= negative else -1
+""",
+        "An IoU that equals the threshold is enough.": _ROLE + """\
+if not ious or max(ious) <= negative:
+        return -1
+    best = max(ious)
+    return ious.index(best) if best > positive else -2
+""",
+        "Of two objects with the same IoU, the first has the anchor.": _ROLE + """\
+best, index = -1, -1
+    for i, iou in enumerate(ious):
+        if iou >= best:
+            best, index = iou, i
+    return -1 if best < negative else index if best >= positive else -2
+""",
+    },
+    hint="Look at the largest IoU alone: below `negative`, at least `positive`, or between.",
+    notice="Nothing is forced. An object that overlaps no anchor by a half is never learned; SSD gives each its best box.",
+)
+
+_GRADIENT = "import numpy as np\n\n\ndef focal_gradient(x, t, gamma):\n    "
+
+
+def _arrays():
+    import numpy as np
+
+    random = np.random.default_rng(0)
+    return [
+        (np.array([0.0]), np.array([1.0]), 0.0), (np.array([1.0]), np.array([1.0]), 2.0), (np.array([1.0]), np.array([0.0]), 2.0),
+        (random.standard_normal((3, 4)), 1.0 * (random.random((3, 4)) < 0.3), 2.0),
+        (np.array([800.0, -800.0, 800.0, -800.0]), np.array([1.0, 0.0, 0.0, 1.0]), 1.0),
+    ]
+
+
+def _focal_gradient(x, t, gamma):
+    import numpy as np
+
+    slopes = [formulas.sigmoid_focal_slope(a, b, None, gamma) for a, b in zip(x.ravel().tolist(), t.ravel().tolist())]
+    return np.array(slopes).reshape(x.shape)
+
+
+focal_gradient = Exercise(
+    name="focal_gradient",
+    stub=_GRADIENT + "# the derivative of the focal loss in each logit, without α; x and t have one shape, t is 0 or 1;\n"
+         "    # also at logits of ±800\n    ...\n",
+    solution=_GRADIENT + """\
+sign = 1 - 2 * t
+    z = sign * x                                      # the logit of what is wrong
+    e = np.exp(-np.abs(z))                            # never overflows
+    wrong = np.where(z > 0, 1, e) / (1 + e)           # 1 - p_t
+    entropy = np.maximum(z, 0) + np.log1p(e)          # -log(p_t)
+    return sign * wrong**gamma * (gamma * (1 - wrong) * entropy + wrong)
+""",
+    cases=_arrays,
+    expected=_focal_gradient,
+    wrong={
+        "The factor (1 − p_t)^γ moves with x too: the product rule gives a second term.": _GRADIENT + """\
+sign = 1 - 2 * t
+    z = sign * x
+    e = np.exp(-np.abs(z))
+    wrong = np.where(z > 0, 1, e) / (1 + e)
+    return sign * wrong**gamma * wrong
+""",
+        "Where t is 0 a larger logit is worse: the slope is positive there. Yours has one sign for both.": _GRADIENT + """\
+z = (1 - 2 * t) * x
+    e = np.exp(-np.abs(z))
+    wrong = np.where(z > 0, 1, e) / (1 + e)
+    entropy = np.maximum(z, 0) + np.log1p(e)
+    return -(wrong**gamma) * (gamma * (1 - wrong) * entropy + wrong)
+""",
+        "At a logit of 800 the probability is rounded to 1, and the logarithm of what is left is infinite: take softplus.":
+            _GRADIENT + """\
+with np.errstate(all="ignore"):
+        p = 1 / (1 + np.exp(-x))
+        p_t = t * p + (1 - t) * (1 - p)
+        sign = 1 - 2 * t
+        return sign * (1 - p_t)**gamma * (gamma * p_t * -np.log(p_t) + 1 - p_t)
+""",
+        "That is the derivative in p_t. The logit is what the network moves: multiply by dp_t/dx.": _GRADIENT + """\
+with np.errstate(all="ignore"):
+        sign = 1 - 2 * t
+        p_t = 1 / (1 + np.exp(sign * x))
+        return sign * ((1 - p_t)**gamma / p_t - gamma * (1 - p_t)**(gamma - 1) * np.log(p_t))
+""",
+    },
+    hint="With z the logit of the wrong answer: (1 − p_t)^γ · (γ·p_t·(−ln p_t) + 1 − p_t), and the sign of dz/dx.",
+    notice="With γ = 0 it is p − t, cross entropy's. At a wrong answer far out it is ±1 for every γ: focus ends there.",
+    plain=False,
+)
