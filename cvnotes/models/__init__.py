@@ -2,7 +2,8 @@
 
 Where published weights exist for a network, ours has their names, shapes and order, so that
 `network.load_state_dict(weights)` takes them and the network then gives the published results.
-All networks take a batch of images (N, 3, H, W) and return logits (N, num_classes).
+All of `NETWORKS` take a batch of images (N, 3, H, W) and return logits (N, num_classes). What those of
+`DETECTORS` take and return is said in their files.
 
 This module imports neither torch nor a network before one is asked for.
 """
@@ -28,13 +29,17 @@ NETWORKS = {
     "shufflenet_v1": "shufflenet_v1.ShuffleNetV1",
     "effnet": "effnet.EffNet",
 }
+DETECTORS = {
+    "ssd300_vgg16": "ssd300_vgg16.SSD300",
+    "retinanet_resnet50_fpn": "retinanet_resnet50_fpn.RetinaNet",
+}
 
 
-def build(name, num_classes=1000, **options):
+def build(name, num_classes=None, **options):
     """Return the network `name`, initialised, in training mode.
 
-    - name: one of `NETWORKS`
-    - num_classes: how many logits it returns
+    - name: one of `NETWORKS` or `DETECTORS`
+    - num_classes: how many logits it returns; None for as many as the published weights have, 1000 for `NETWORKS`
     - options: `width_mult` for `mobilenet_v1` and `mobilenet_v2`; `groups` for `shufflenet_v1`
 
     Random numbers come from torch's generator: `torch.manual_seed` makes the weights repeatable.
@@ -42,9 +47,10 @@ def build(name, num_classes=1000, **options):
 
     Raises `ValueError` where the name or an option is unknown or a value makes no network.
     """
-    if name not in NETWORKS:
-        raise ValueError(f"`name` (={name!r}) must be one of the known networks: {', '.join(NETWORKS)}")
-    module, attribute = NETWORKS[name].split(".")
+    networks = {**NETWORKS, **DETECTORS}
+    if not isinstance(name, str) or name not in networks:
+        raise ValueError(f"`name` (={name!r}) must be one of the known networks: {', '.join(networks)}")
+    module, attribute = networks[name].split(".")
     make = getattr(importlib.import_module(f"cvnotes.models.{module}"), attribute)
     known = [option for option in inspect.signature(make).parameters if option != "num_classes"]
     for option in options:
@@ -52,7 +58,9 @@ def build(name, num_classes=1000, **options):
             raise ValueError(
                 f"`{option}` is no option of {name}, which has {' and '.join(f'`{o}`' for o in known) or 'none'}"
             )
-    return make(num_classes=shapes.integer("num_classes", num_classes, 1), **options)
+    if num_classes is not None:
+        options["num_classes"] = shapes.integer("num_classes", num_classes, 1)
+    return make(**options)
 
 
 def for_inference(network, input_size=(1, 3, 224, 224)):
