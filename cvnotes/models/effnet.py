@@ -50,6 +50,8 @@ def _layer(in_channels, out_channels, kernel_size, **how):
 
 
 class EffNet(Network):
+    """Three blocks and a linear layer."""
+
     def __init__(self, num_classes=1000):
         super().__init__()
         self.features = nn.Sequential(  # at 32 × 32:

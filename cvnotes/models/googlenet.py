@@ -91,6 +91,8 @@ class AuxiliaryHead(nn.Module):
 
 
 class GoogLeNet(Network):
+    """Three convolutions, nine Inception modules, and a head after the third and the sixth of these."""
+
     def __init__(self, num_classes=1000):
         super().__init__()
         #                                        at 224 × 224:

@@ -11,8 +11,9 @@ What the published weights do otherwise than the paper, and so this file:
 - the squeeze keeps a quarter of the channels, rounded to a multiple of 8;
 - the last layers are linear ones after the pooling, in place of 1×1 convolutions without batch norm,
   which is the same arithmetic;
-- dropout is 0.2 before the last layer, not 0.8; batch norm has eps 0.001 and momentum 0.01 in torch's
-  words, in which the paper's 0.99 is 0.01 too.
+- dropout is 0.2 before the last layer; the paper says 0.8.
+
+Batch norm has eps 0.001, and momentum 0.01 as torch counts it, which is the paper's average decay of 0.99.
 """
 
 import torch
@@ -87,6 +88,8 @@ class InvertedResidual(nn.Module):
         widths = {"in_channels": in_channels, "expanded": expanded, "out_channels": out_channels}
         for name, value in {**widths, "kernel_size": kernel_size}.items():
             shapes.integer(name, value, 1)
+        if kernel_size % 2 == 0:
+            raise ValueError(f"`kernel_size` (={kernel_size}) must be odd")
         self.adds_input = shapes.integer("stride", stride, 1) == 1 and in_channels == out_channels
         layers = []
         if expanded != in_channels:
@@ -104,6 +107,8 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV3(Network):
+    """The rows of one of the tables, between a strided convolution and a classifier `last` wide."""
+
     def __init__(self, rows, last, num_classes):
         super().__init__()
         channels = 16

@@ -24,6 +24,8 @@ class Network(nn.Module):
     """
 
     def __call__(self, x):
+        if not isinstance(x, torch.Tensor):
+            raise ValueError(f"`x` (a {type(x).__name__}) must be a tensor")
         shapes.array("x", x, "N 3 H W")
         try:
             return super().__call__(x)
@@ -47,6 +49,16 @@ class Network(nn.Module):
                 nn.init.normal_(module.weight, std=0.01)
             if isinstance(module, (nn.Conv2d, nn.Linear)) and module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+def initialise_logits(conv):
+    """Start a last convolution, which has a ReLU after it: small weights, and biases of 1.
+
+    All logits begin near 1, where the ReLU lets every gradient pass. With biases of 0 half of them
+    would begin dead, and a network that turns the rest down stands still.
+    """
+    nn.init.normal_(conv.weight, std=0.01)
+    nn.init.ones_(conv.bias)
 
 
 def conv_bn(in_channels, out_channels, kernel_size=3, *, stride=1, groups=1, activation=nn.ReLU, **norm):

@@ -15,7 +15,7 @@ No weights with names of their own are published for torch.
 import torch
 from torch import nn
 
-from cvnotes.models.network import Network
+from cvnotes.models.network import Network, initialise_logits
 
 
 def mlpconv(in_channels, widths, kernel_size, stride=1, padding=0):
@@ -29,6 +29,8 @@ def mlpconv(in_channels, widths, kernel_size, stride=1, padding=0):
 
 
 class NIN(Network):
+    """Four stages of a convolution and two 1×1 convolutions, then the mean of each channel."""
+
     def __init__(self, num_classes=1000):
         super().__init__()
         #                                                               at 224 × 224:
@@ -42,6 +44,7 @@ class NIN(Network):
         self.mlpconv4 = mlpconv(384, (1024, 1024, num_classes), 3, padding=1)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.initialise()
+        initialise_logits(self.mlpconv4[4])
 
     def forward(self, x):
         x = self.pool1(self.mlpconv1(x))

@@ -67,11 +67,13 @@ def _widths(in_channels, out_channels, stride):
     if shapes.integer("stride", stride, 1) > 2:
         raise ValueError(f"`stride` (={stride}) must be 1 or 2")
     if out_channels % 4:
-        raise ValueError(f"`out_channels` (={out_channels}) must be a multiple of 4, as the middle is a quarter as wide")
+        raise ValueError(f"`out_channels` (={out_channels}) must be a multiple of 4: the middle is a quarter as wide")
     if stride == 1 and in_channels != out_channels:
         raise ValueError(f"`out_channels` (={out_channels}) must equal the {in_channels} input channels at stride 1")
     if stride == 2 and out_channels <= in_channels:
-        raise ValueError(f"`out_channels` (={out_channels}) must be more than the {in_channels} input channels at stride 2")
+        raise ValueError(
+            f"`out_channels` (={out_channels}) must be more than the {in_channels} input channels at stride 2"
+        )
     return out_channels if stride == 1 else out_channels - in_channels
 
 
@@ -81,7 +83,8 @@ class ShuffleNetV1(Network):
     def __init__(self, num_classes=1000, groups=3):
         super().__init__()
         if shapes.integer("groups", groups, 1) not in WIDTHS:
-            raise ValueError(f"`groups` (={groups}) must be one of {', '.join(str(g) for g in WIDTHS)}, as in the paper")
+            known = ", ".join(str(g) for g in WIDTHS)
+            raise ValueError(f"`groups` (={groups}) must be one of {known}, as in the paper")
         channels = 24
         self.conv1 = conv_bn(3, channels, stride=2)  # 112 × 112
         self.maxpool = nn.MaxPool2d(3, 2, 1)  # 56 × 56

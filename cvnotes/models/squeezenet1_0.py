@@ -8,14 +8,14 @@ gives none. It reports 57.5% of ImageNet's validation images right at top 1 and 
 
 The published weights pad nothing in the first convolution, so that an image of 224 × 224 becomes
 109 × 109; the table's 111 × 111 belongs to one of 227 × 227. As in the paper a ReLU stands before
-the global mean: no logit is negative. The last convolution starts with standard deviation 0.01.
+the global mean: no logit is negative.
 """
 
 import torch
 from torch import nn
 
 from cvnotes import shapes
-from cvnotes.models.network import Network
+from cvnotes.models.network import Network, initialise_logits
 
 
 class Fire(nn.Module):
@@ -44,6 +44,8 @@ class Fire(nn.Module):
 
 
 class SqueezeNet(Network):
+    """A convolution, eight fire modules, a 1×1 convolution, and the mean of each channel."""
+
     def __init__(self, num_classes=1000):
         super().__init__()
         self.features = nn.Sequential(  # at 224 × 224:
@@ -68,7 +70,7 @@ class SqueezeNet(Network):
             nn.AdaptiveAvgPool2d(1),
         )
         self.initialise()
-        nn.init.normal_(self.classifier[1].weight, std=0.01)
+        initialise_logits(self.classifier[1])
 
     def forward(self, x):
         return torch.flatten(self.classifier(self.features(x)), 1)

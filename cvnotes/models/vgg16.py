@@ -28,6 +28,8 @@ STAGES = (
 
 
 class VGG16(Network):
+    """Thirteen 3×3 convolutions in five stages, then three linear layers."""
+
     def __init__(self, num_classes=1000):
         super().__init__()
         layers, channels = [], 3

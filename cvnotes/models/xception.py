@@ -40,6 +40,8 @@ class XceptionBlock(nn.Module):
 
     def __init__(self, in_channels, widths, *, halve=False, relu_first=True):
         super().__init__()
+        if not isinstance(widths, (tuple, list)) or not widths:
+            raise ValueError(f"`widths` (={widths!r}) must hold at least one width")
         layers, channels = [], shapes.integer("in_channels", in_channels, 1)
         for i, width in enumerate(widths):
             if i > 0 or relu_first:
@@ -60,6 +62,8 @@ class XceptionBlock(nn.Module):
 
 
 class Xception(Network):
+    """Entry, middle (one block, eight times) and exit flow."""
+
     def __init__(self, num_classes=1000):
         super().__init__()
         self.entry = nn.Sequential(  # at 299 × 299:
