@@ -345,6 +345,15 @@ def test_tiny_set_of_the_chapter_gives_the_twelve_by_hand():
         assert summary == pytest.approx(expected)
 
 
+def test_scenes_of_the_chapter_score_what_it_says():
+    truth, found = figures.scenes()
+    scores = []
+    for _, options in figures.steps():
+        results = both("evaluate", truth, found, **options)
+        scores += [{round(figures.mean_average_precision(result), 3) for result in results}]
+    assert scores == [{0.713}, {0.728}, {0.719}, {0.715}, {0.677}, {0.675}, {0.323}]
+
+
 def test_next_best_or_the_best_alone():
     truth, found = [image([square(0, 0), square(2, 0)])], [image([square(0, 0), square(0.5, 0)], scores=[0.9, 0.8])]
     for matching, ap in (("coco", 1.0), ("voc", 0.5), (None, 0.5)):

@@ -42,7 +42,7 @@ def evaluate(
     sizes at once, for whether a detection has an object there, and an object is taken, is a bit of an integer.
     A curve is then drawn from its hits alone.
 
-    Memory: some 200 bytes for each detection and each pair that overlaps enough, and 30 MB to compare pairs.
+    Memory: some 350 bytes for each detection, 100 for each pair that overlaps enough, and 60 MB to compare pairs.
     """
     thresholds, areas, limits, matching = formulas.settings(
         iou_thresholds, interpolation, areas, max_detections, inclusive, use_ignore, matching

@@ -23,8 +23,8 @@ def hand_example():
         _image([[10, 12, 40, 40], [55, 35, 90, 68]], [1] * 2),
     ]
     found = [
-        _image([[9, 31, 39, 66], [40, 48, 62, 70], [50, 16, 74, 44], [68, 42, 94, 72]], [1] * 4, [0.95, 0.8, 0.5, 0.4]),
-        _image([[11, 11, 42, 39], [58, 34, 92, 66], [6, 14, 38, 44]], [1] * 3, [0.9, 0.7, 0.6]),
+        _image([[9, 31, 39, 66], [10, 3, 34, 20], [45, 28, 67, 58], [68, 42, 94, 72]], [1] * 4, [0.95, 0.8, 0.5, 0.4]),
+        _image([[11, 11, 42, 39], [58, 34, 92, 66], [4, 8, 37, 37]], [1] * 3, [0.9, 0.7, 0.6]),
     ]
     return truth, found
 
@@ -41,11 +41,11 @@ def tiny_set():
 
 def crowd_example():
     """Return an image with an object, a crowd and an ignored object, and eight detections."""
-    objects = [[10, 15, 40, 65], [60, 10, 135, 70], [150, 20, 180, 60]]
+    objects = [[5, 15, 33, 65], [55, 10, 141, 70], [158, 20, 186, 60]]
     truth = [_image(objects, [1] * 3, iscrowd=[0, 1, 0], ignore=[0, 0, 1])]
     boxes = [
-        [12, 14, 41, 64], [64, 20, 80, 60], [82, 18, 100, 62], [104, 16, 120, 58], [124, 15, 146, 55],
-        [151, 21, 181, 62], [148, 18, 177, 57], [44, 40, 58, 70],
+        [7, 14, 34, 64], [58, 20, 77, 60], [80, 18, 99, 62], [102, 16, 121, 58], [124, 42, 143, 79],
+        [159, 21, 187, 62], [156, 18, 183, 57], [35, 40, 54, 70],
     ]
     return truth, [_image(boxes, [1] * 8, [0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55])]
 
@@ -139,12 +139,12 @@ def ranking_table(truth, found):
 
     rows = ranking(truth, found)
     recall, precision = formulas.precision_recall([hit for _, hit, _ in rows], sum(len(own["boxes"]) for own in truth))
-    lines = ["| score | image | | hits so far | recall | precision |", "|--:|:--|:--|--:|--:|--:|"]
-    for i, (score, hit, image) in enumerate(rows):
+    lines = ["| score | | hits | recall | precision |", "|--:|:--|--:|--:|--:|"]
+    for i, (score, hit, _) in enumerate(rows):
         count = sum(outcome for _, outcome, _ in rows[:i + 1])
         lines.append(
-            f"| {number(score, 2)} | {'left' if image == 0 else 'right'} | {'hit' if hit else 'miss'} "
-            f"| {count} of {i + 1} | {number(recall[i], 2)} | {number(precision[i], 3)} |"
+            f"| {number(score, 2)} | {'hit' if hit else 'miss'} | {count}\u00a0of\u00a0{i + 1} "
+            f"| {number(recall[i], 2)} | {number(precision[i], 3)} |"
         )
     return Markdown("\n".join(lines))
 
@@ -158,7 +158,7 @@ def draw_hand_example(truth, found):
     for i, (objects, own, results) in enumerate(zip(truth, found, outcomes(truth, found))):
         left = i * 203
         picture.rect(left + 1, 1, 195, 148, "none", "faint")
-        _draw_boxes(picture, objects, own, results, left, 1, scale)
+        _draw_boxes(picture, objects, own, results, left, 1, scale, 20)
     _legend(picture, 169, [("input", "object"), ("output", "hit"), ("negative", "miss")])
     return picture.svg()
 
@@ -167,21 +167,26 @@ def draw_crowd(truth, found):
     """Return SVG text: an object, a crowd and an ignored object, and what becomes of eight detections."""
     picture = Picture(400, 184, "")
     (objects,), (own,) = truth, found
-    _draw_boxes(picture, objects, own, outcomes(truth, found)[0], 6, -14, 2.1)
+    _draw_boxes(picture, objects, own, outcomes(truth, found)[0], 3, -14, 2.1, -7)
     for j, words in ((1, "crowd"), (2, "ignored")):
         x1, _, x2, y2 = (objects["boxes"][j] * 2.1).tolist()
-        picture.text(6 + (x1 + x2) / 2, y2 + 2, words, 15)
+        picture.text(3 + (x1 + x2) / 2, y2 + 4, words, 15)
     _legend(picture, 176, [("input", "object"), ("output", "hit"), ("negative", "miss"), ("ignore", "left out")])
     return picture.svg()
 
 
-def _draw_boxes(picture, objects, own, results, left, top, scale):
+def _draw_boxes(picture, objects, own, results, left, top, scale, below):
     for x1, y1, x2, y2 in (objects["boxes"] * scale).tolist():
         picture.rect(left + x1, top + y1, x2 - x1, y2 - y1, "input", "input", 1, opacity=0.22)
+    labels = []
     for (x1, y1, x2, y2), score, outcome in zip((own["boxes"] * scale).tolist(), own["scores"].tolist(), results):
         dash = None if outcome else "6 3" if outcome is False else "2 3"
         picture.rect(left + x1, top + y1, x2 - x1, y2 - y1, "none", ROLES[outcome], 2.5, dash=dash)
-        picture.text(left + (x1 + x2) / 2, top + y1 + 16, number(score, 2), 14, fill=ROLES[outcome], weight="600")
+        x, y = (x1 + x2) / 2, y1 + 17
+        if any(abs(x - a) < 34 and abs(y - b) < 16 for a, b in labels):  # where one stands already
+            y = y2 + below
+        labels.append((x, y))
+        picture.text(left + x, top + y, number(score, 2), 14, fill=ROLES[outcome], weight="600")
 
 
 def _legend(picture, y, entries):
