@@ -259,7 +259,7 @@ def _sets():
     import numpy as np
 
     random = np.random.default_rng(0)
-    corners = np.sort(random.random((7, 2, 2)), 1).reshape(7, 4).round(2)
+    corners = np.sort(random.integers(0, 100, (7, 2, 2)) / 100, 1).reshape(7, 4)
     unit, apart = np.array([[0.0, 0.0, 1.0, 1.0]]), np.array([[3.0, 4.0, 5.0, 5.0]])
     return [(unit, unit), (unit, unit + [[0.5, 0.0, 0.5, 0.0]]), (unit, apart), (corners[:2], corners[2:]),
             (corners[:4], corners[3:]), (np.zeros((0, 4)), unit)]
