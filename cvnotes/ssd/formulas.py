@@ -12,6 +12,8 @@ CODE = (10.0, 10.0, 5.0, 5.0)  # weights of an encoded box; their inverses, 0.1,
 OVERLAPS = (0.1, 0.3, 0.5, 0.7, 0.9)  # what a sampled patch must have in common with an object
 SMALLEST_PATCH, ROUNDEST, TALLEST = 0.1, 2.0, 0.5  # its least size; its aspect ratios
 MAX_LOG_SCALE = log(1000 / 16)  # no side grows by more than this when a box is decoded
+MAP_SIZES = (38, 19, 10, 5, 3, 1)  # of SSD300's six maps, and the aspect ratios of their boxes beside 1
+RATIOS = ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,))
 
 # --- default boxes -------------------------------------------------------------------------
 
@@ -23,6 +25,18 @@ def scale(k, m, s_min, s_max):
     [0.25, 0.5, 0.75]
     """
     return s_min if m == 1 else s_min + (s_max - s_min) * (k - 1) / (m - 1)
+
+
+def percent_scales(first, low, high, maps):
+    """Return the scales of SSD's code: `first`, then as many as maps are left and one more, in steps of whole percents.
+
+    The step is ⌊(high − low) / (maps − 2)⌋, all in percent: from `low` on the second map to about `high` on the last.
+
+    >>> percent_scales(10, 20, 90, 6)
+    [0.1, 0.2, 0.37, 0.54, 0.71, 0.88, 1.05]
+    """
+    step = (high - low) // (maps - 2)
+    return [first / 100] + [(low + k * step) / 100 for k in range(maps)]
 
 
 def box_sizes(this_scale, next_scale, ratios):
