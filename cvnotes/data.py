@@ -1,7 +1,7 @@
 """Scenes to train a detector on: generated, without end, or read from a folder in COCO's format.
 
-A scene is a textured ground with shapes on it, many sizes, in any rotation, one over another; what there
-is to find is known exactly. `scene(seed, index)` always gives the same bytes, on every machine:
+A scene is a textured ground with shapes on it, of many sizes, turned and stretched, one over another; what
+there is to find is known exactly. `scene(seed, index)` always gives the same bytes, on every machine:
 
     >>> example = scene(0, 7)
     >>> example.image.shape, len(example.boxes) == len(example.labels) == len(example.masks)
@@ -14,6 +14,7 @@ names the classes, `data[i]` is an `Example`. Scenes can be written to a folder,
     python -m cvnotes.data FOLDER                    # checks a folder, and says what it holds
 """
 
+import hashlib
 import json
 import math
 import os
@@ -63,7 +64,7 @@ TRIES = 20  # places at which an object is tried; if none will do, it is left ou
 
 
 def scene(
-    seed, index, *, size=128, objects=(1, 8), sizes=(8, 96), overlap=0.4, contrast=64, texture=48, noise=16,
+    seed, index, *, size=128, objects=(1, 8), sizes=(8, 96), turn=30, overlap=0.4, contrast=80, texture=32, noise=12,
     crowds=0.1,
 ):
     """Return the scene `index` of an endless row of scenes, as an `Example`.
@@ -73,8 +74,10 @@ def scene(
     - objects: the fewest and the most objects that are tried to be placed; a full scene holds fewer
     - sizes: the least and the greatest width of a shape in pixels, before it is stretched; as many objects
       from 8 to 16 pixels as from 16 to 32
+    - turn: the most by which a shape is turned, in degrees to either side
     - overlap: the largest share of an object that others may hide
-    - contrast: how much a shape differs from the ground, in levels of 255, on average
+    - contrast: how much lighter than the ground a shape is, in levels of 255: on average, and in each colour by
+      half of it at least
     - texture: how much the ground varies, in levels
     - noise: the most by which any pixel is changed, in levels
     - crowds: the share of scenes with a crowd, which is a heap of small shapes of a class with one box around
@@ -83,20 +86,20 @@ def scene(
     are of what is seen of an object. At least 1 − `overlap` of what lies within the image is.
     """
     difficulty = dict(
-        size=size, objects=objects, sizes=sizes, overlap=overlap, contrast=contrast, texture=texture, noise=noise,
-        crowds=crowds,
+        size=size, objects=objects, sizes=sizes, turn=turn, overlap=overlap, contrast=contrast, texture=texture,
+        noise=noise, crowds=crowds,
     )
     _check_difficulty(**difficulty)
     draw = _Draw(shapes.integer("seed", seed, 0, 2**63 - 1), shapes.integer("index", index, 0, 2**63 - 1))
-    base = [draw.between(80, 176) for _ in range(3)]
+    base = [draw.between(40, 112) for _ in range(3)]
     canvas = _Canvas(_ground(draw, base, size, texture), overlap)
     labels, iscrowd = [], []
 
     def place(label, number, sizes, around=None):
         """Try to put an object with this number on the canvas; return whether it found a place."""
         for _ in range(TRIES):
-            shape = _Shape(draw, label, sizes, size, around)
-            colour = [_near(draw, level, contrast) for level in base]
+            shape = _Shape(draw, label, sizes, turn, size, around)
+            colour = [level + draw.between(contrast // 2, contrast * 3 // 2) for level in base]
             if canvas.paint(shape, colour, number):
                 return True
         return False
@@ -174,16 +177,10 @@ def _between_nodes(size, cell):
     return weights
 
 
-def _near(draw, level, contrast):
-    """Return a level that differs by `contrast` on average, by half of it at least, where 0 to 255 allows it."""
-    away = draw.between(contrast // 2, contrast * 3 // 2)
-    return level + away if draw.below(2) else level - away
-
-
 class _Shape:
     """A shape of a random size, place, rotation and stretch; all lengths in sixteenths of a pixel."""
 
-    def __init__(self, draw, label, sizes, side, around=None):
+    def __init__(self, draw, label, sizes, turn, side, around=None):
         low, high = (size * UNIT // 2 for size in sizes)
         self.label, self.radius = label, draw.between(low, high)
         while draw.below(self.radius) >= low:  # so each doubling of the size is as frequent as another
@@ -191,7 +188,9 @@ class _Shape:
         edge, reach = self.radius // 2, side * UNIT // 6
         ends = [(edge, side * UNIT - edge)] * 2 if around is None else [(m - reach, m + reach) for m in around]
         self.x, self.y = (draw.between(*pair) for pair in ends)
-        self.turn, self.stretch = draw.below(TURNS), draw.between(48, 84)  # in 64ths: sides from 1 to 1.7 apart
+        most = turn * TURNS // 360
+        self.turn = draw.between(-most, most) % TURNS
+        self.stretch = draw.between(52, 79)  # in 64ths: one side is up to one and a half times the other
 
     def window(self, size):
         """Return (x1, y1, x2, y2): the pixels of the image among which the shape lies."""
@@ -281,7 +280,7 @@ class _Canvas:
 
 
 DIFFICULTY = {  # of a scene: what each parameter may be
-    "size": (32, 1024), "objects": (0, 100), "sizes": (4, 512), "overlap": (0, 0.9), "contrast": (1, 120),
+    "size": (32, 1024), "objects": (0, 100), "sizes": (4, 512), "turn": (0, 180), "overlap": (0, 0.9), "contrast": (1, 120),
     "texture": (0, 120), "noise": (0, 120), "crowds": (0, 1),
 }
 
@@ -331,6 +330,12 @@ class Scenes:
         _check_index(i, self.count)
         return scene(self.seed, self.first + i, **self.difficulty)
 
+    @property
+    def identity(self):
+        """A text that is the same for the same scenes."""
+        said = {**scene.__kwdefaults__, **self.difficulty}
+        return f"scenes of seed {self.seed} from {self.first}: " + ", ".join(f"{name} {said[name]}" for name in said)
+
     def __len__(self):
         if self.count is None:
             raise TypeError("scenes without end have no length; give `count`")
@@ -365,7 +370,7 @@ class CocoFolder:
         self.path = self._annotations(annotations)
         images = images or ("images" if (self.folder / "images").is_dir() else "")
         self.images = self.folder / images
-        content = _read_json(self.path)
+        content, self._digest = _read_json(self.path)
         found = problems_of(content, self.images)
         self.skipped = [problem for problem in found if skip_bad and problem.place[0] == "annotations"]
         if len(self.skipped) < len(found):
@@ -396,6 +401,11 @@ class CocoFolder:
     @property
     def count(self):
         return len(self._images)
+
+    @property
+    def identity(self):
+        """A text that is the same for the same annotations, wherever the folder lies."""
+        return f"{self.path.name}, sha256 {self._digest}, {len(self.skipped)} left out"
 
     def __len__(self):
         return self.count
@@ -462,8 +472,10 @@ class BadAnnotations(ValueError):
 
 
 def _read_json(path):
+    """Return what a file of JSON holds, and the start of its digest."""
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        content = path.read_bytes()
+        return json.loads(content.decode("utf-8-sig")), hashlib.sha256(content).hexdigest()[:16]
     except OSError as error:
         raise BadAnnotations(path, [Problem(("file",), f"can't be read: {error.strerror}")]) from error
     except (UnicodeDecodeError, RecursionError) as error:
@@ -725,8 +737,9 @@ def replacing(path):
 HELP = {
     "size": "pixels of a side", "objects": "the fewest and the most objects of a scene",
     "sizes": "the least and the greatest width of a shape, in pixels",
+    "turn": "the most by which a shape is turned, in degrees",
     "overlap": "the largest share of an object that others may hide",
-    "contrast": "how much a shape differs from the ground, in levels of 255",
+    "contrast": "how much lighter than the ground shapes are, in levels of 255",
     "texture": "how much the ground varies, in levels", "noise": "the most by which a pixel is changed, in levels",
     "crowds": "the share of scenes with a crowd",
 }
