@@ -295,7 +295,7 @@ def _draw_spiral(picture, left, points, reach, chosen, ghost=None):
 
 def _draw_values(picture, values, relu):
     """Draw the chosen point's numbers in n dimensions: what ReLU cuts off is hollow."""
-    picture.text(8, 242, f"in {len(values)} dimensions", 15, "start", "ink", "600")
+    picture.text(8, 242, f"point, n = {len(values)}", 15, "start", "ink", "600")
     width, largest = 186 / len(values), max(1, max(abs(value) for value in values))
     gap, base, full, hollow = 1 if len(values) > 15 else 3, 306, "", ""
     for i, value in enumerate(values):
@@ -370,7 +370,7 @@ GROUP_ROLES = ("input", "kernel", "output", "negative", "ignore", "padding")  # 
 
 
 @explorer(
-    channels=range(4, 17), groups=range(1, 7), layers=(1, 2, 3), shuffle=(False, True), output=range(0, 16),
+    channels=range(4, 17), groups=range(1, 7), layers=(1, 2, 3, 4), shuffle=(False, True), output=range(0, 16),
 )
 def shuffle_wires(channels=12, groups=3, layers=2, shuffle=True, output=5):
     """Which inputs reach an output through grouped 1×1 layers, with and without a shuffle between them."""
@@ -422,7 +422,7 @@ def _draw_wires(picture, channels, groups, steps, seen, used, output):
     heights = [62 if name == "shuffle" else 74 for name, _ in steps]
     stretch = min(1.6, 262 / sum(heights))
     gap, left, size = 312 / channels, 82, channels // groups
-    side = min(22, gap - 5)
+    side = min(22 if len(steps) < 7 else 14, gap - 5)  # four layers leave less room between the rows
     place = lambda c: left + gap * (c + 0.5)  # noqa: E731
     across = [coordinate(place(c)) for c in range(channels)]
     top = 40 + (262 - stretch * sum(heights)) / 2
@@ -744,12 +744,15 @@ def _draw_network(picture, data, name, against, strong):
         dots = _dots(data, name, width, against)
         if len(dots) > 1:
             picture.curve([(x, y) for x, y, _ in dots], "output" if strong else "padding", 1.5)
-        for x, y, resolution in dots:
-            picture.circle(
-                x, y, 5 if strong else 3.5, "output" if strong else "padding",
-                set={"network": name, "width": width, "resolution": resolution},
-                title=f"{name} × {_near(width)} at {resolution}",
-            )
+        _draw_dots(picture, dots, name, width, 5 if strong else 3.5, "output" if strong else "padding")
+
+
+def _draw_dots(picture, dots, name, width, radius, role):
+    for x, y, resolution in dots:
+        picture.circle(
+            x, y, radius, role, set={"network": name, "width": width, "resolution": resolution},
+            title=f"{name} × {_near(width)} at {resolution}",
+        )
 
 
 def _draw_papers(picture, network, against):
@@ -761,17 +764,23 @@ def _draw_papers(picture, network, against):
             d += "M" + coordinate(x + a) + " " + coordinate(y + b) + "L" + coordinate(x - a) + " " + coordinate(y - b)
     picture.path(d, "none", "paper", 4.5)
     picture.path(d, "none", "ink", 2)
-    left, _, _, bottom = PLANE
-    picture.path(f"M{left} {bottom + 29}l8 8m0 -8l-8 8", "none", "ink", 2)
-    picture.text(left + 15, bottom + 38, "in its paper", 14, "start")
+    _, _, _, bottom = PLANE
+    picture.circle(13, bottom + 33, 5, "output")
+    picture.text(23, bottom + 38, "released" if against == "accuracy" else "counted", 14, "start")
+    picture.path(f"M92 {bottom + 29}l8 8m0 -8l-8 8", "none", "ink", 2)
+    picture.text(106, bottom + 38, "in its paper", 14, "start")
 
 
 def _draw_chosen(picture, data, network, width, resolution, against):
-    """Mark the chosen combination; without a published accuracy, by an upright line."""
+    """Mark the chosen combination and its width's curve; without a published accuracy, by an upright line."""
     counted = data[network][str(width)]
     x = _across(macs_of(counted, resolution) / 1e6)
     value = accuracy(network, width, resolution) if against == "accuracy" else counted["params"] / 1e6
     left, top, _, bottom = PLANE
+    dots = _dots(data, network, width, against)
+    if len(dots) > 1:
+        picture.curve([(a, b) for a, b, _ in dots], "kernel", 3)
+        _draw_dots(picture, dots, network, width, 5, "kernel")  # over the curve, which would catch their clicks
     if value is None:
         picture.line(x, top + 52, x, bottom - 26, "kernel", 2, dash="5 4")
         words = "none published"

@@ -1,6 +1,7 @@
 """The figures and tables of the chapter on inverted residuals."""
 
 from cvnotes.explorer import Picture, number
+from cvnotes.explorer.drawing import COLOURS
 from cvnotes.inverted_residuals import formulas
 from cvnotes.notebooks import style
 
@@ -10,27 +11,25 @@ from cvnotes.notebooks import style
 def draw_blocks():
     """Return SVG text: ResNet's bottleneck and the inverted residual, each map as wide as its channels."""
     picture = Picture(480, 330, "")
-    _draw_block(picture, 124, (256, 64, 64, 256), ("1×1", "3×3", "1×1"), "ResNet's bottleneck")
-    _draw_block(picture, 364, (24, 144, 144, 24), ("1×1", "3×3, each channel alone", "1×1, no ReLU"), "inverted residual")
+    _draw_block(picture, 104, (256, 64, 64, 256), ("1×1", "3×3", "1×1"), "ResNet's bottleneck")
+    _draw_block(picture, 306, (24, 144, 144, 24), ("1×1", "3×3, depthwise", "1×1, no ReLU"), "inverted residual")
     return picture.svg()
 
 
 def _draw_block(picture, middle, widths, names, title):
-    scale, top, gap, thick = 0.62, 62, 70, 18
+    scale, top, gap, thick = 0.5, 62, 70, 18
     picture.text(middle, 24, title, 17, weight="600")
     for i, name in enumerate(names):
         a, b = (widths[j] * scale / 2 for j in (i, i + 1))
         y, below = top + i * gap + thick, top + (i + 1) * gap
-        if "alone" in name:
+        if "depthwise" in name:
             steps = [-1 + 2 * (k + 0.5) / 12 for k in range(12)]
             lines = "".join(f"M{middle + a * s:.1f} {y}V{below}" for s in steps)
             picture.path(lines, "none", "kernel", 1.5)
         else:
             shape = f"M{middle - a:.1f} {y}H{middle + a:.1f}L{middle + b:.1f} {below}H{middle - b:.1f}z"
             picture.path(shape, "kernel", opacity=0.22)
-        words = "3×3 a channel" if "alone" in name else name
-        picture.rect(middle - 4.2 * len(words), (y + below) / 2 - 11, 8.4 * len(words), 22, "paper", radius=4, opacity=0.85)
-        picture.text(middle, (y + below) / 2 + 5, words, 15)
+        picture.text(middle + (a + b) / 2 + 10, (y + below) / 2 + 5, name, 15, "start")
     for i, width in enumerate(widths):
         role = "input" if i == 0 else "output" if i == len(widths) - 1 else "padding"
         half, y = width * scale / 2, top + i * gap
@@ -39,9 +38,11 @@ def _draw_block(picture, middle, widths, names, title):
     far = middle - max(widths) * scale / 2 - 22
     first, last = middle - widths[0] * scale / 2, middle - widths[-1] * scale / 2
     y, end = top + thick / 2, top + 3 * gap + thick / 2
-    picture.path(f"M{first - 3:.1f} {y}H{far + 8:.1f}Q{far:.1f} {y} {far:.1f} {y + 8}V{end - 8}Q{far:.1f} {end} {far + 8:.1f} {end}", "none", "ink", 2)
+    way = f"M{first - 3:.1f} {y}H{far + 8:.1f}Q{far:.1f} {y} {far:.1f} {y + 8}V{end - 8}Q{far:.1f} {end} {far + 8:.1f} {end}"
+    picture.path(way, "none", "ink", 2)
     picture.arrow(far + 8, end, last - 4, end, "ink", 2, 8)
-    picture.text(middle, 318, "shortcut: wide to wide" if widths[0] > widths[1] else "shortcut: narrow to narrow", 15, fill="muted")
+    words = "wide to wide" if widths[0] > widths[1] else "narrow to narrow"
+    picture.text(middle, 318, f"shortcut: {words}", 15, fill="muted")
 
 
 # --- what a ReLU keeps -------------------------------------------------------------------------
@@ -131,16 +132,68 @@ def speed_table(speed):
     from IPython.display import Markdown
 
     default, kept = speed["default"]["results"], speed["keep_pages"]["results"]
-    lines = ["| | time | against splits=1 | pages kept | peak memory |", "|:--|--:|--:|--:|--:|"]
+    lines = ["| | time, ms | from–to | against splits=1 | pages kept | peak memory |", "|:--|--:|--:|--:|--:|--:|"]
     for name, result in default["times"].items():
         ratios = ["1" if name == "splits=1" else number(r["times"][name]["ratio"]["splits=1"], 2) for r in (default, kept)]
+        time, fastest, slowest = (_milliseconds(result[which]) for which in ("seconds", "fastest", "slowest"))
         lines.append(
-            f"| `{name}` | {number(1000 * result['seconds'], 1)} ms | {ratios[0]} × | {ratios[1]} × "
+            f"| `{name}` | {time} | {fastest}–{slowest} | {ratios[0]} × | {ratios[1]} × "
             f"| {number(default['memory'][name] / 1e6, 1)} MB |"
         )
     hardware = speed["default"]["hardware"]
     lines += ["", f"{default['case']}. {hardware['processor']}, {hardware['threads']} threads, torch {hardware['torch']}, float32."]
     return Markdown("\n".join(lines))
+
+
+def _milliseconds(seconds):
+    return number(1000 * seconds, 0 if seconds >= 0.1 else 1)
+
+
+# --- four blocks, trained -------------------------------------------------------------------------
+
+# Blocks of `benchmarks/blocks_training.py`: the role of each one's curve.
+BLOCKS = {"residual": "input", "inverted residual": "kernel", "shuffle": "negative", "inception": "output"}
+
+
+def plot_training(training):
+    """Plot the test error of each block against the epochs: the mean of the seeds, and from worst to best."""
+    from matplotlib.figure import Figure
+
+    with style(figure_figsize=(5.4, 4.6)):
+        figure = Figure()
+        panels = figure.subplots(2, 2, sharex=True, sharey=True).ravel()
+        means = {name: _by_epoch(training["blocks"][name]["error"], lambda e: sum(e) / len(e)) for name in BLOCKS}
+        epochs = range(1, training["settings"]["epochs"] + 1)
+        for axes, (name, role) in zip(panels, BLOCKS.items()):
+            errors = training["blocks"][name]["error"]
+            for other in means.values():
+                axes.plot(epochs, other, color=COLOURS["faint"], linewidth=1.2)
+            axes.fill_between(epochs, _by_epoch(errors, min), _by_epoch(errors, max), color=COLOURS[role], alpha=0.25, linewidth=0)
+            axes.plot(epochs, means[name], color=COLOURS[role])
+            axes.set(title=name, yscale="log", ylim=(0.3, 100), xlim=(1, len(epochs)))
+            axes.set_yticks([1, 10, 100], ["1%", "10%", "100%"])
+        figure.supxlabel("epoch", fontsize=12)
+        figure.supylabel("wrong on the test images", fontsize=12)
+        return figure
+
+
+def _by_epoch(runs, reduce):
+    return [reduce(values) for values in zip(*runs)]
+
+
+def training_table(training):
+    """Return what `benchmarks/blocks_training.py` found for each block, as Markdown."""
+    rows = []
+    for name in BLOCKS:
+        found, step = training["blocks"][name], training["times"][name]
+        last, slower = found["last"], 1 if name == "residual" else step["ratio"]["residual"]
+        rows.append((
+            name, ",\N{NO-BREAK SPACE}".join(str(width) for width in found["widths"]),
+            number(found["macs"]), number(found["params"]), number(found["activations"]),
+            f"{number(last['mean'], 2)} ± {number(last['deviation'], 2)}%", number(slower, 1) + " ×",
+        ))
+    head = "block", "widths", "multiply-adds", "parameters", "activations", "wrong at the end, ± deviation", "time of a step"
+    return table(head, rows)
 
 
 # --- channels that meet --------------------------------------------------------------------------
