@@ -41,6 +41,8 @@ class Cost:
     def __setattr__(self, name, value):
         raise AttributeError(f"a cost does not change: `{name}` can't be set")
 
+    __delattr__ = lambda self, name: self.__setattr__(name, None)  # noqa: E731
+
     def __add__(self, other):
         if not isinstance(other, Cost):
             return NotImplemented
@@ -180,6 +182,8 @@ def bytes_moved(cost, inputs, *, bytes_per_element=4):
     >>> bytes_moved(conv2d(1, 1, 3, 4), inputs=36)      # 36 inputs, 9 weights, 16 outputs
     244
     """
+    if not isinstance(cost, Cost):
+        raise ValueError(f"`cost` (={cost!r}) must be a Cost")
     inputs = shapes.integer("inputs", inputs, 0, None)
     return shapes.integer("bytes_per_element", bytes_per_element, 1) * (inputs + cost.params + cost.activations)
 

@@ -111,23 +111,29 @@ def trace(module, input_size, *, keep_calls=False):
         raise ValueError(f"`module` (a {type(module).__name__}) must be a torch.nn.Module")
     tensors = _tensors(module, input_size)
     # A batch norm in training mode writes into its buffers, and dropout draws random numbers.
-    changing = [buffer for buffer in module.buffers() if module.training and not buffer.is_meta]
-    before = [buffer.clone() for buffer in changing]
+    before = [
+        (child, name, buffer, buffer.clone())
+        for child in module.modules() for name, buffer in child._buffers.items() if buffer is not None
+    ]
     recorder = _Recorder(module, keep_calls)
+    quick = torch.backends.mha.get_fastpath_enabled()  # one operation for a whole encoder layer
+    torch.backends.mha.set_fastpath_enabled(False)
     handles = []
     try:
         for name, child in module.named_modules():
             enter = child.register_forward_pre_hook(recorder.entering(name), with_kwargs=True)
-            leave = child.register_forward_hook(recorder.leave)
+            leave = child.register_forward_hook(recorder.leave, always_call=True)
             handles += [enter, leave]
-        with torch.random.fork_rng(devices=[]), torch.no_grad(), recorder:
+        # Inference mode would hide from the recorder what a matrix product is made of.
+        with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.no_grad(), recorder:
             module(*tensors)
     finally:
         for handle in handles:
             handle.remove()
+        torch.backends.mha.set_fastpath_enabled(quick)
         with torch.no_grad():
-            for buffer, value in zip(changing, before):
-                buffer.copy_(value)
+            for child, name, buffer, value in before:
+                child._buffers[name] = buffer.copy_(value)
     return Trace(recorder.rows)
 
 
@@ -135,7 +141,7 @@ def _tensors(module, input_size):
     """Return the tensors that the module is called with."""
     if isinstance(input_size, torch.Tensor):
         return [input_size]
-    if not isinstance(input_size, (tuple, list)):  # torch.Size is a tuple
+    if not isinstance(input_size, (tuple, list)) or not input_size:  # torch.Size is a tuple
         raise ValueError(f"`input_size` (={input_size!r}) must be a shape, a list of shapes or a tensor")
     if input_size and all(isinstance(one, (torch.Tensor, tuple, list)) for one in input_size):
         return [tensor for one in input_size for tensor in _tensors(module, one)]
@@ -168,7 +174,11 @@ class _Recorder(TorchDispatchMode):
         return enter
 
     def leave(self, module, args, output):
+        while self.frames[-1].module is not module:
+            self.frames.pop()
         frame = self.frames.pop()
+        if output is None:  # it has raised; whoever called it may have caught that
+            return
         if frame.leaf:
             call = (lambda: module(*frame.args, **frame.kwargs)) if self.keep_calls else None
             given = (*frame.args, *frame.kwargs.values())
@@ -229,8 +239,14 @@ def multiply_adds(function, args, output):
         return (x if transposed else output).numel() * prod(w.shape[1:])
     if name in ("mm", "bmm", "mv", "dot", "vdot"):
         a, b = args[0], args[1]
-    elif name in ("addmm", "baddbmm", "addbmm", "addmv", "addr"):
+    elif name in ("addmm", "baddbmm", "addbmm", "addmv"):
         a, b = args[1], args[2]
+    elif name == "addr":
+        return args[1].numel() * args[2].numel()
+    elif name == "mkldnn_rnn_layer":  # each weight of a layer once a step of each sequence
+        return args[0].shape[0] * args[0].shape[1] * (args[1].numel() + args[2].numel())
+    elif name == "_trilinear":  # of `nn.Bilinear`: each weight once for each of the pairs
+        return output.numel() * prod(args[1].shape[-2:])
     elif name.startswith("_scaled_dot_product"):
         (*batch, L, E), S, V = args[0].shape, args[1].shape[-2], args[2].shape[-1]
         return prod(batch) * L * S * (E + V)  # queries times keys, then weights times values

@@ -34,6 +34,8 @@ def test_cost_does_not_change_and_can_be_copied():
     a = Cost(1, 2, 3)
     with pytest.raises(AttributeError, match="`params` can't be set"):
         a.params = 5
+    with pytest.raises(AttributeError, match="`params` can't be set"):
+        del a.params
     assert copy.deepcopy(a) == pickle.loads(pickle.dumps(a)) == a
 
 
@@ -117,6 +119,7 @@ def test_other_layers_equal_torch():
     (lambda: cost.linear(4, -1), r"`out_features` \(=-1\) must be at least 1"),
     (lambda: cost.batch_norm2d(None, 4), r"`channels` \(=None\) must be an integer"),
     (lambda: cost.elementwise(4, 0), r"`output_size` \(=0\) must be at least 1"),
+    (lambda: cost.bytes_moved(None, 1), r"`cost` \(=None\) must be a Cost"),
     (lambda: cost.bytes_moved(Cost(1, 1, 1), -1), r"`inputs` \(=-1\) must be at least 0"),
     (lambda: cost.intensity(Cost(1, 1, 1), 1, bytes_per_element=0), r"`bytes_per_element` \(=0\) must be at least 1"),
 ])
@@ -263,6 +266,80 @@ def test_trace_of_several_inputs_and_of_whole_numbers():
     assert words.total == Cost(40, 0, 12)
 
 
+def test_trace_is_the_same_in_inference_mode():
+    layer = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 5))
+    wanted = cost.trace(layer, (1, 3, 8, 8))
+    with torch.inference_mode():
+        assert repr(cost.trace(layer, (1, 3, 8, 8))) == repr(wanted)
+
+
+@pytest.mark.parametrize("make, sizes, macs", [
+    (lambda: nn.LSTM(5, 7), (2, 3, 5), 6 * 4 * 7 * (5 + 7)),
+    (lambda: nn.Bilinear(3, 4, 5), [(2, 3), (2, 4)], 2 * 5 * 3 * 4),
+    (lambda: nn.MultiheadAttention(8, 2, batch_first=True), [(1, 3, 8)] * 3, 4 * 3 * 64 + 2 * 9 * 8),
+])
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize("training", [False, True])
+def test_trace_counts_what_runs_as_one_operation(make, sizes, macs, device, training):
+    layer = make().to(device).train(training)
+    total = cost.trace(layer, sizes).total
+    assert total.macs == macs and total.params == sum(p.numel() for p in layer.parameters())
+
+
+def test_trace_leaves_buffers_of_any_module_as_they_were():
+    class Counter(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("n", torch.zeros(()))
+            self.register_buffer("m", torch.zeros(()))
+
+        def forward(self, x):
+            self.n.add_(1)
+            self.m = self.m + 1
+            return x * 2
+
+    module = nn.Sequential(nn.BatchNorm2d(3), Counter()).eval()
+    module[0].train()
+    before = copy.deepcopy(module.state_dict())
+    kept = module[1].m
+    cost.trace(module, (2, 3, 4, 4))
+    assert all(torch.equal(before[key], value) for key, value in module.state_dict().items())
+    assert module[1].m is kept
+
+
+def test_trace_goes_on_after_an_exception_that_is_caught():
+    class Bad(nn.Module):
+        def forward(self, x):
+            raise KeyError
+
+    class Try(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.bad, self.layer = Bad(), nn.Linear(4, 4)
+
+        def forward(self, x):
+            try:
+                x = self.bad(x)
+            except KeyError:
+                pass
+            return self.layer(x + 1) * 2
+
+    table = cost.trace(Try(), (1, 4))
+    assert [(row.name, row.kind) for row in table] == [("", "add"), ("layer", "Linear"), ("", "mul")]
+
+
+def test_trace_counts_an_outer_product():
+    class Outer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.part = nn.Identity()
+
+        def forward(self, a, b):
+            return torch.addr(torch.zeros(4, 5), a, self.part(b))
+
+    assert cost.trace(Outer(), [(4,), (5,)]).total.macs == 20
+
+
 def test_trace_counts_attention():
     layer = nn.TransformerEncoderLayer(16, 4, 32, batch_first=True, dropout=0.0)
     total = cost.trace(layer, (2, 5, 16)).total
@@ -274,6 +351,7 @@ def test_trace_counts_attention():
 @pytest.mark.parametrize("module, size, sentence", [
     (nn.ReLU, (1, 2), "`module` .a type. must be a torch.nn.Module"),
     (nn.ReLU(), 5, "`input_size` .=5. must be a shape"), (nn.ReLU(), (1, 2.5), "`input_size` .=2.5. must be an integer"),
+    (nn.ReLU(), (), "`input_size` .=... must be a shape"), (nn.ReLU(), [], "`input_size` .=... must be a shape"),
     (nn.ReLU(), (1, -2), "`input_size` .=-2. must be at least 0"), (nn.ReLU(), "12", "`input_size` .='12'. must be a shape"),
 ])
 def test_trace_refuses_what_it_cannot_run(module, size, sentence):
