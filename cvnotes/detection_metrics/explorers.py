@@ -208,10 +208,15 @@ def detections(shift, shifted):
 
 def _overlaps(found, more):
     """Return the overlap of each detection with each object, of boxes that are `more` pixels wider and higher."""
-    things = [(x1, y1, x2 + more, y2 + more) for x1, y1, x2, y2 in OBJECTS]
-    return [
-        [formulas.overlap((x1, y1, x2 + more, y2 + more), thing) for thing in things] for x1, y1, x2, y2 in found
-    ]
+    things, rows = [(x1, y1, x2 + more, y2 + more) for x1, y1, x2, y2 in OBJECTS], []
+    for x1, y1, x2, y2 in found:
+        box = x1, y1, x2 + more, y2 + more
+        rows.append([  # most are apart, and that is seen sooner
+            formulas.overlap(box, thing)
+            if thing[0] < box[2] and box[0] < thing[2] and thing[1] < box[3] and box[1] < thing[3] else 0.0
+            for thing in things
+        ])
+    return rows
 
 
 def _hits(overlaps, threshold, matching):
@@ -220,13 +225,15 @@ def _hits(overlaps, threshold, matching):
 
 
 def coco_by_threshold(overlaps):
-    """Return COCO's average precision at each of its ten thresholds; equal hits give equal figures."""
-    known, values = {}, []
+    """Return COCO's average precision at each of its ten thresholds; where as many overlaps pass, it is the same."""
+    reached = [overlap for row in overlaps for overlap in row if overlap >= formulas.IOU_THRESHOLDS[0]]
+    known, values = {0: 0.0}, []
     for threshold in formulas.IOU_THRESHOLDS:
-        hits = tuple(_hits(overlaps, threshold, "coco"))
-        if hits not in known:
-            known[hits] = formulas.average_precision(*formulas.precision_recall(hits, len(OBJECTS)), "coco")
-        values.append(known[hits])
+        passing = len([overlap for overlap in reached if overlap >= threshold])
+        if passing not in known:
+            curve = formulas.precision_recall(_hits(overlaps, threshold, "coco"), len(OBJECTS))
+            known[passing] = formulas.average_precision(*curve, "coco")
+        values.append(known[passing])
     return values
 
 
