@@ -694,6 +694,36 @@ def test_batch_norm_is_folded_only_where_nothing_else_sees_the_convolution(forwa
     torch.testing.assert_close(folded(x), network.eval()(x))
 
 
+def alias(network):
+    network.same = network.conv
+
+
+def alias_of_the_norm(network):
+    network.same = network.bn
+
+
+@pytest.mark.parametrize("change", [
+    alias, alias_of_the_norm,
+    lambda m: m.conv.register_forward_hook(lambda module, args, y: 2 * y),
+    lambda m: m.bn.register_forward_pre_hook(lambda module, args: (args[0] + 1,)),
+    lambda m: nn.utils.parametrizations.weight_norm(m.conv),
+    lambda m: setattr(m, "run", lambda m, x: m.bn(m.conv(x)) + m.conv.weight.sum()),
+    lambda m: setattr(m, "run", lambda m, x: m.bn(m.conv(x)) + m.bn.running_var.sum()),
+    lambda m: setattr(m, "run", lambda m, x: m.bn(input=m.conv(x))),
+])
+def test_batch_norm_is_left_alone_where_its_pair_is_more_than_a_pair(change):
+    network = Small(lambda m, x: m.bn(m.conv(x))).double()
+    fill(network)
+    change(network)
+    assert foldable(network, (1, 2, 5, 5)) == []
+    x = images(2, 2, 6, 5, dtype=torch.float64)
+    torch.testing.assert_close(models.for_inference(network, (1, 2, 5, 5))(x), network.eval()(x))
+
+
+def test_for_inference_takes_a_network_without_parameters():
+    assert models.for_inference(nn.Sequential(nn.ReLU()))(torch.ones(1, 3, 2, 2)).sum() == 12
+
+
 def test_batch_norm_without_running_statistics_is_not_folded():
     network = Small(lambda m, x: m.bn(m.conv(x)), track_running_stats=False)
     assert foldable(network, (1, 2, 5, 5)) == []

@@ -21,7 +21,8 @@ def for_inference(network, input_size=(1, 3, 224, 224)):
     """Return a copy of `network` that computes the same in evaluation mode, faster.
 
     A batch norm is folded into the convolution that feeds it, if nothing else takes what the
-    convolution gives, if both run exactly once, and if the batch norm has running statistics.
+    convolution gives, if both run exactly once, and if the batch norm has running statistics. Where
+    one of the two has hooks, a second name, or weights that are used elsewhere, it is left alone.
     An `nn.Identity` stands where it was. What does not run in evaluation mode stays as it is.
 
     - network: any module that takes one batch of images; it is not changed
@@ -48,7 +49,9 @@ def for_inference(network, input_size=(1, 3, 224, 224)):
 def foldable(network, input_size):
     """Return the names of (convolution, batch norm) where the second can be folded into the first."""
     twin = on_meta(network).eval()
-    names = {module: name for name, module in twin.named_modules()}
+    names = {}
+    for name, module in twin.named_modules(remove_duplicate=False):
+        names.setdefault(module, []).append(name)
     made = {}  # id of a tensor → the convolution that gave it, and the tensor, kept so that its id stays its own
     pairs, runs, uses = [], Counter(), _Uses()
 
@@ -59,22 +62,26 @@ def foldable(network, input_size):
 
     def takes(norm, args):
         runs[norm] += 1
-        if norm.running_var is not None and id(args[0]) in made:
+        if norm.running_var is not None and args and id(args[0]) in made:
             pairs.append((id(args[0]), norm))
 
-    for module in names:
-        if isinstance(module, nn.Conv2d):
+    for module, (name, *others) in names.items():
+        original = network.get_submodule(name)
+        if others or original._forward_hooks or original._forward_pre_hooks:
+            continue
+        if type(module) is nn.Conv2d:  # and none of a class that computes its weights
             module.register_forward_hook(gives)
-        elif isinstance(module, nn.BatchNorm2d):
+        elif type(module) is nn.BatchNorm2d:
             module.register_forward_pre_hook(takes)
-    dtype = next(twin.parameters()).dtype
+    dtype = next((parameter.dtype for parameter in twin.parameters()), torch.float32)
     with torch.no_grad(), uses:
         output = twin(torch.empty(input_size, dtype=dtype, device="meta"))
     uses.count(output)  # what is returned is used
     return [
-        (names[made[key][0]], names[norm])
+        (names[made[key][0]][0], names[norm][0])
         for key, norm in pairs
         if uses.of[key] == 1 and runs[made[key][0]] == runs[norm] == 1
+        and uses.of[id(made[key][0].weight)] == uses.of[id(norm.running_var)] == 1
     ]
 
 
