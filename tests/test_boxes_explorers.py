@@ -68,7 +68,8 @@ def test_a_drag_moves_a_control_by_one_value_a_step():
     for state in states("two_boxes", 30):
         picture, _ = explorers.two_boxes(**state)
         drags = re.findall(
-            r'<circle cx="(\d+)" cy="(\d+)"[^>]*? data-drag-x="(\w+) (\d+) (\d+)" data-drag-y="(\w+) (\d+) (\d+)"', picture
+            r'<circle cx="(\d+)" cy="(\d+)"[^>]*? data-drag-x="(\w+) (\d+) (\d+)" data-drag-y="(\w+) (\d+) (\d+)"',
+            picture,
         )
         assert len(drags) == 4
         for x, y, across, left, dx, down, top, dy in drags:
@@ -106,7 +107,8 @@ def test_two_boxes_say_the_slopes_of_torch():
         picture, sentence = explorers.two_boxes(**state)
         for side, slope in zip(SIDES, slopes):
             if max(map(abs, slopes)) > 1e-9:
-                assert numbers(re.search(rf"(−?[\d.]+) in {side}", sentence)[1])[0] == pytest.approx(slope, abs=0.000501)
+                told = re.search(rf"(−?[\d.]+) in {side}", sentence)[1]
+                assert numbers(told)[0] == pytest.approx(slope, abs=0.000501) and "jumps" not in sentence
         if max(map(abs, slopes)) < 1e-9:
             assert "The slope of" in sentence and "is 0 on all four sides" in sentence or "No side" in sentence
         # one line an arrow, and each towards a higher measure
@@ -129,6 +131,7 @@ def test_two_boxes_apart_have_no_slope_of_iou_but_of_the_others():
     _, sentence = explorers.two_boxes(measure="IoU", **apart)
     assert "IoU 0.000, GIoU −0.818, DIoU −0.495, CIoU −0.495" in sentence
     assert sentence.endswith("is 0 on all four sides: it doesn't tell the box where to go.")
+    assert "where the slope jumps" in explorers.two_boxes(target_x1=2)[1]
     for measure in ("GIoU", "DIoU", "CIoU"):
         assert "The slope of " + measure in explorers.two_boxes(measure=measure, **apart)[1]
 
@@ -197,7 +200,8 @@ def test_nms_scene_takes_what_the_reference_takes():
         if taken:
             assert f"taken ({', '.join(str(i + 1) for i in taken)}) and" in sentence
         if 0 < state["step"] <= len(indices):
-            assert f"Step {state['step']} takes box {taken[-1] + 1}, {explorers.number(final[taken[-1]], 3)}" in sentence
+            score = explorers.number(final[taken[-1]], 3)
+            assert f"Step {state['step']} takes box {taken[-1] + 1}, {score}" in sentence
         seen.add((state["kind"], state["class_wise"], state["step"] <= len(indices)))
     assert len(seen) >= 8
 

@@ -128,7 +128,10 @@ def _two_boxes_in_words(a, b, measure, values, slopes):
             return words + f"No side can raise {measure} by moving a little."
         return words + f"The slope of {measure} is 0 on all four sides: it doesn't tell the box where to go."
     words += f"The slope of {measure} is "
-    return words + ", ".join(f"{_decimals(slopes[i])} in {SIDES[i]}" for i in range(4)) + "."
+    words += ", ".join(f"{_decimals(slopes[i])} in {SIDES[i]}" for i in range(4)) + "."
+    if any(a[i] in (b[i % 2], b[i % 2 + 2]) for i in range(4)):
+        words += " Two sides lie on one line, where the slope jumps: what is told is the mean of before and after."
+    return words
 
 
 # --- suppression -------------------------------------------------------------------------
