@@ -21,7 +21,7 @@ middle = expansion * channels
     project = small * small * middle * filters
     return expand + depthwise + project
 """,
-    cases=[(1, 1, 1, 2, 1), (4, 2, 3, 2, 1), (4, 2, 3, 2, 2), (7, 160, 320, 6, 1), (56, 24, 32, 6, 2), (7, 3, 5, 4, 2)],
+    cases=[(1, 1, 1, 2, 1), (4, 2, 3, 2, 1), (4, 2, 3, 2, 2), (7, 160, 320, 6, 1), (56, 24, 32, 6, 2), (7, 3, 5, 4, 2), (8, 2, 3, 2, 3)],
     expected=_inverted_macs,
     wrong={
         "The depthwise step has one kernel for each channel: 9 multiplications, not 9 for each pair of channels.": _COST + """\
@@ -150,7 +150,7 @@ step = 2.0 ** (whole_bits - 8)
     level = int(x / step + 0.5)
     return min(level, 255) * step
 """,
-    cases=[(0.0, 3), (1.0, 3), (1.01, 3), (5.99, 3), (0.3, 6), (40.2, 6), (40.2, 3), (7.99, 3), (255.0, 8)],
+    cases=[(0.0, 3), (1.0, 3), (1.01, 3), (5.99, 3), (0.3, 6), (40.2, 6), (40.2, 3), (7.99, 3), (255.0, 8), (0.015625, 3), (0.078125, 3)],
     expected=formulas.fixed_point,
     wrong={
         "Round to the nearest level; yours rounds down.": _FIXED + """\
