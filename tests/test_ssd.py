@@ -11,7 +11,8 @@ import torch.nn.functional as F
 
 from cvnotes.boxes.fast import encode
 from cvnotes.boxes.reference import box_iou
-from cvnotes.ssd import fast, formulas, reference
+from cvnotes.checking import Exercise
+from cvnotes.ssd import exercises, fast, formulas, reference
 
 BOTH = [pytest.param(reference, np.asarray, id="reference"), pytest.param(fast, torch.as_tensor, id="fast")]
 
@@ -457,3 +458,43 @@ def test_bad_input_is_refused_in_words(version, of, name, args, kwargs, words):
     with pytest.raises(ValueError) as caught:
         getattr(version, name)(*args, **kwargs)
     assert str(caught.value).startswith(words)
+
+
+# --- exercises -------------------------------------------------------------------------
+
+EXERCISES = [value for value in vars(exercises).values() if isinstance(value, Exercise)]
+
+
+def written(exercise, source):
+    namespace = {}
+    exec(source, namespace)
+    return namespace[exercise.name]
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.name)
+def test_exercise_takes_its_solution_and_explains_each_mistake(exercise):
+    assert exercise.check(written(exercise, exercise.solution)).status == "right"
+    assert exercise.check(written(exercise, exercise.stub)).status == "not yet"
+    assert len(exercise.wrong) >= 3
+    for hint, source in exercise.wrong.items():
+        verdict = exercise.check(written(exercise, source))
+        assert verdict.status == "wrong" and hint in verdict.message, hint
+    if exercise.plain:
+        assert exercise.check_source(exercise.solution).status == "right"
+
+
+def test_exercises_are_enough():
+    assert sum(exercise.plain for exercise in EXERCISES) >= 3 and not all(exercise.plain for exercise in EXERCISES)
+
+
+def test_exercises_have_the_oracles_of_the_chapter():
+    random = np.random.default_rng(0)
+    for _ in range(30):
+        overlaps = random.integers(0, 9, (random.integers(1, 4), random.integers(1, 8))) / 8
+        boxes, defaults = np.zeros((len(overlaps), 4)), np.zeros((overlaps.shape[1], 4))
+        with pytest.MonkeyPatch.context() as patch:  # the reference, with these overlaps
+            patch.setattr(reference, "box_iou", lambda *_: overlaps)
+            assert exercises.match.expected(overlaps.tolist(), 0.5) == reference.match(boxes, defaults).tolist()
+        losses, positive = random.integers(0, 5, (1, 9)) / 4, random.random((1, 9)) < 0.2
+        kept = reference.hard_negative_mining(losses, positive, ratio=2) & ~positive
+        assert exercises.mine.expected(losses[0].tolist(), positive[0].tolist(), 2) == np.flatnonzero(kept[0]).tolist()
