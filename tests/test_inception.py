@@ -495,14 +495,63 @@ def test_googlenet_of_the_published_weights_differs_in_stem_and_5x5():
     assert sum(rows.values()).macs + stem + smaller == trace.total.macs
 
 
-def test_heads_of_the_networks():
-    def head(trace, part):
+def test_googlenet_in_numbers_of_the_page():
+    network, trace = traced("googlenet")
+    modules = figures.googlenet_modules(network)
+    stem = [name for name, layer in network.named_children() if name.startswith("conv") and list(layer.parameters())]
+    assert len(stem) + 2 * len(modules) + 1 == 22  # Szegedy et al. (2015), section 5: layers with parameters, in depth
+    assert sum(weight.numel() for weight in network.parameters()) == 13_004_888
+    assert trace.total.params == 6_624_904
+    rows = figures.googlenet_rows(modules)
+    exact = [name for name, row in rows.items() if row.params == 1024 * figures.PAPER[name][0]]
+    assert exact == ["1×1, 3×3", "linear"] and round(rows["7×7"].params / 1000, 1) == 2.7
+    kilos = sum(kilos for kilos, _ in figures.PAPER.values())
+    assert [round(60_965_224 / kilos / K, 1) for K in (1024, 1000)] == [8.8, 9.0]
+
+
+def test_classifiers_of_the_networks():
+    def params(trace, part):
         return sum(row.cost for row in trace if row.name.startswith(part)).params
 
     vgg16, nin, googlenet = (traced(name)[1] for name in ("vgg16", "nin", "googlenet"))
     assert vgg16.total.params == 138_357_544  # published with the weights
-    assert head(vgg16, "classifier") == 123_642_856 and head(nin, "avgpool") == 0
-    assert head(googlenet, "fc") == 1_025_000
+    assert params(vgg16, "classifier") == 123_642_856
+    assert params(nin, "mlpconv4.4") == params(googlenet, "fc") == 1_025_000
+    assert round(100 * 123_642_856 / 138_357_544) == 89 and round(100 * 58_631_144 / 60_965_224) == 96
+    first = next(row for row in vgg16 if row.name.startswith("classifier") and row.cost.params)
+    assert first.cost.params == (25_088 + 1) * 4096 and 1_025_000 == (1024 + 1) * 1000
+
+
+def test_stacks_of_modules_keep_their_price_with_a_projection_alone():
+    def stack(ch3x3red, ch5x5red, pool_proj):
+        channels, prices = 192, []
+        for _ in range(4):
+            costs = formulas.module_cost(28, channels, 64, ch3x3red, 128, ch5x5red, 32, pool_proj)
+            prices.append(round(sum(costs.values()).macs / 1e6))
+            channels = formulas.module_width(channels, 64, 128, 32, pool_proj)
+        return prices
+
+    assert stack(None, None, None) == [303, 658, 1012, 1366] and stack(None, None, 32) == [308, 411, 411, 411]
+    assert stack(96, 16, None) == [123, 154, 185, 216] and stack(96, 16, 32) == [128, 138, 138, 138]
+
+
+def test_zeros_round_the_image_change_the_pool_only_where_there_are_negative_numbers():
+    x = randn(2, 3, 5, 6)
+    for given, same in ((x, False), (x.relu(), True)):
+        assert torch.equal(F.max_pool2d(given, 3, 1, 1), F.max_pool2d(F.pad(given, (1,) * 4), 3, 1)) == same
+
+
+def test_accuracies_are_those_of_the_papers():
+    # Iandola et al. (2016), table 2; Chollet (2017), table 1; Szegedy et al. (2015), table 3 (10.07% of top-5 errors).
+    assert figures.ACCURACY == {
+        "AlexNet": (57.2, 80.3), "SqueezeNet": (57.5, 80.3), "VGG-16": (71.5, 90.1), "Xception": (79.0, 94.5),
+        "GoogLeNet": (None, 100 - 10.07),
+    }
+    vgg16, googlenet, squeezenet = (traced(name)[1].total for name in ("vgg16", "googlenet", "squeezenet1_0"))
+    assert 10 < vgg16.macs / googlenet.macs < 11 and 20 < vgg16.params / googlenet.params < 21
+    assert 48 < 60_965_224 / squeezenet.params < 50
+    table = figures.accuracy_table({"GoogLeNet": googlenet, "SqueezeNet": squeezenet}).data
+    assert "| GoogLeNet | 6.6 | 1.50 | – | 89.9% |\n| SqueezeNet | 1.2 | 0.82 | 57.5% | 80.3% |" in table
 
 
 def test_squeezenet_and_xception_have_the_parameters_of_their_papers():
@@ -517,8 +566,24 @@ def test_figures_draw_what_they_are_given():
     assert "303,464,448 multiply-adds" in drawn and "128,049,152 multiply-adds" in drawn and "256 channels" in drawn
     table = figures.module_table(module).data
     assert "| **all** | 303,464,448 | 387,072 | 128,049,152 | 163,328 | 2.37 |" in table
-    assert "none in the head" in figures.draw_heads([("a", 10, 0), ("b", 10, 5)])
-    assert "432 weights" in figures.draw_segments(12, (1, 3, 12))
+    assert all(words in drawn for words in ("3×3 → 128", "14.5 M", "86.7 M", "416 channels"))
+    assert "2.3 M + 58.6 M" in figures.draw_classifiers([("a", 2_334_080, 58_631_144), ("b", 10, 5)])
+    drawn = figures.draw_segments(6, (1, 3, 6))
+    assert all(f"3×3: {weights}<" in drawn for weights in (324, 108, 54)) and drawn.count("1×1: 36<") == 3
+
+
+def test_speed_table_says_what_was_measured():
+    def results(ratio):
+        return {"3a, N 1": {
+            "three 1×1": {"apart": {"seconds": 0.004}, "as one": {"ratio": {"apart": ratio}}},
+            "module": {"branch by branch": {"seconds": 0.01},
+                       "fast.inception_module": {"ratio": {"branch by branch": 2 * ratio}}},
+        }}
+
+    hardware = {"processor": "P", "threads": 2, "torch": "2"}
+    speed = {"default": {"hardware": hardware, "results": results(0.25)}, "keep_pages": {"results": results(0.5)}}
+    table = figures.speed_table(speed).data.replace("\u00a0", " ")
+    assert "| 3a, N 1 | 4.00 ms | 0.25 × | 0.50 × | 10.00 ms | 0.50 × | 1.00 × |" in table
 
 
 # --- what the page says above its explorers --------------------------------------------
@@ -527,14 +592,18 @@ def test_figures_draw_what_they_are_given():
 def test_page_says_of_break_even_what_it_shows():
     assert "at most 154" in explorers.break_even(reduction=154)[1]
     assert "100.1%" in explorers.break_even(reduction=155)[1]
-    assert "at most 27" in explorers.break_even(kernel=1)[1]
+    words = explorers.break_even(kernel=1, reduction=27)[1]
+    assert "at most 27" in words and "98.4% of it" in words
     assert "at most 171" in explorers.break_even(kernel=7)[1]
 
 
 def test_page_says_of_module_budget_what_it_shows():
     naive = formulas.module_cost(28, 192, 64, None, 128, None, 32, None)
     assert max(naive, key=lambda branch: naive[branch].macs) == "3×3"
-    assert "57.8%" in explorers.module_budget()[1]
+    picture, words = explorers.module_budget()
+    assert "57.8%" in words and ">42% of naive<" in picture
+    picture, words = explorers.module_budget(module="naive")
+    assert ">237% of reduced<" in picture and "their three widths are the reduced one's" in words
     words = explorers.module_budget(ch5x5red=96)[1]
     assert "37.3%" in words and "74,661,888" in words
     assert "154" in explorers.module_budget(ch5x5red=160)[1] and "154" not in explorers.module_budget(ch5x5red=152)[1]
@@ -545,6 +614,7 @@ def test_page_says_of_module_budget_what_it_shows():
 def test_page_says_of_stages_what_it_shows():
     found = explorer_data.stages()
     this = explorers.stages.with_data(found)
+    assert "GoogLeNet and their activations" in this()[0]  # what is to be guessed is not to be seen
     params, macs = zip(*[
         [sum(part[i] for part in one["parts"].values()) for i in (1, 2)] for one in found["googlenet"]
     ])
@@ -558,7 +628,9 @@ def test_page_says_of_stages_what_it_shows():
 
 def test_page_says_of_pixel_mixer_what_it_shows():
     names, mixes = explorers.MIXES["edges"]
-    assert names[:2] == ("lighter right", "lighter left") and mixes["both sides"][:3] == (10, 10, 0)
+    assert names == ("lighter right", "lighter left", "lighter below") and mixes["both sides"][:3] == (10, 10, 0)
+    picture = explorers.pixel_mixer.with_data(explorer_data.pixel_mixer())()[0]
+    assert 'data-set="maps=edges&amp;w1=1.0&amp;w2=0.0&amp;w3=0.0&amp;bias=0&amp;relu=True"' in picture
     controls = explorers.pixel_mixer.defaults
     assert [controls[name] for name in ("maps", "w1", "w2", "w3", "relu")] == ["colours", 2.0, -1.0, -1.0, True]
 
@@ -566,7 +638,7 @@ def test_page_says_of_pixel_mixer_what_it_shows():
 # --- exercises -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["break_even", "fire_params", "naive_widths", "stack_weights", "pool_branch"])
+@pytest.mark.parametrize("name", ["widest_reduction", "fire_params", "naive_widths", "stack_weights", "pool_branch"])
 def test_exercise_accepts_its_solution_and_knows_its_mistakes(name):
     exercise = getattr(exercises, name)
 
@@ -583,9 +655,29 @@ def test_exercise_accepts_its_solution_and_knows_its_mistakes(name):
         assert verdict.status == "wrong" and verdict.message.endswith(hint)
 
 
-def test_break_even_of_the_exercise_is_that_of_the_formulas():
-    for case in exercises.break_even.cases:
-        assert exercises.break_even.expected(*case) == formulas.break_even(*case)
+def test_widest_reduction_of_the_exercise_is_found_by_trying_all():
+    for C, O, K, percent in exercises.widest_reduction.cases:
+        most = percent * formulas.chain(1, (C, O), (K,))[0].macs
+        within = [R for R in range(1, C + 2) if 100 * sum(formulas.chain(1, (C, R, O), (1, K))).macs <= most]
+        assert exercises.widest_reduction.expected(C, O, K, percent) == max(within, default=0)
+    assert exercises.widest_reduction.expected(192, 32, 5, 10) == 15
+
+
+@pytest.mark.parametrize("answer", [
+    "R = 0\n    while 100 * (R + 1) * (C + K * K * O) <= percent * K * K * C * O:\n        R += 1\n    return R",
+    "return percent * K * K * C * O // (100 * C + 100 * K * K * O)",
+])
+def test_widest_reduction_takes_other_right_answers(answer):
+    source = f"def widest_reduction(C, O, K, percent):\n    {answer}\n"
+    assert exercises.widest_reduction.check_source(source).status == "right"
+
+
+@pytest.mark.parametrize("name, source", [
+    ("stack_weights", "def stack_weights(kernel, channels):\n    return (kernel - 1) / 2 * 9 * channels**2\n"),
+    ("fire_params", "def fire_params(c, s, a, b):\n    return s * (c + 1) + a * (s + 1) + b * (s * 9 + 1.0)\n"),
+])
+def test_a_right_value_of_float_type_is_told_to_be_whole(name, source):
+    assert "The value is right, but it must be a whole number" in getattr(exercises, name).check_source(source).message
 
 
 def test_pool_branch_of_the_exercise_is_torchs_max_pool():

@@ -3,40 +3,49 @@
 from cvnotes.checking import Exercise
 from cvnotes.inception import formulas
 
-_BREAK_EVEN = "def break_even(in_channels, out_channels, kernel):\n    "
+_WIDEST = "def widest_reduction(in_channels, out_channels, kernel, percent):\n    "
 
-break_even = Exercise(
-    name="break_even",
-    stub=_BREAK_EVEN + "# return the most channels that still save something; 0 if none do\n    ...\n",
-    solution=_BREAK_EVEN + """\
+widest_reduction = Exercise(
+    name="widest_reduction",
+    stub=_WIDEST + "# return the most channels that keep the cost within percent / 100\n    ...\n",
+    solution=_WIDEST + """\
 taps = kernel * kernel
     direct = taps * in_channels * out_channels
     each = in_channels + taps * out_channels
-    return (direct - 1) // each
+    return percent * direct // (100 * each)
 """,
-    cases=[(1, 1, 1), (3, 2, 1), (2, 2, 1), (1, 1, 3), (2, 2, 3), (4, 8, 3), (24, 3, 2), (192, 32, 5),
-           (10**9, 10**9, 7)],
-    expected=lambda in_channels, out_channels, kernel: (
-        (kernel * kernel * in_channels * out_channels - 1) // (in_channels + kernel * kernel * out_channels)
+    cases=[(1, 1, 1, 100), (2, 2, 1, 100), (4, 4, 1, 50), (1, 1, 3, 100), (8, 2, 3, 100), (4, 8, 3, 80), (24, 3, 2, 50),
+           (200, 200, 1, 57), (192, 32, 5, 10), (192, 32, 5, 100)],
+    expected=lambda in_channels, out_channels, kernel, percent: (
+        percent * kernel * kernel * in_channels * out_channels
+        // (100 * (in_channels + kernel * kernel * out_channels))
     ),
     wrong={
-        "A reduction that costs exactly as much saves nothing: the inequality is strict.": _BREAK_EVEN + """\
+        "At most: a reduction that costs exactly so much is allowed.": _WIDEST + """\
 taps = kernel * kernel
-    return taps * in_channels * out_channels // (in_channels + taps * out_channels)
+    return (percent * taps * in_channels * out_channels - 1) // (100 * (in_channels + taps * out_channels))
 """,
-        "The kernel has two sides: K² taps.": _BREAK_EVEN + """\
-return (kernel * in_channels * out_channels - 1) // (in_channels + kernel * out_channels)
+        "The kernel has two sides: K² taps.": _WIDEST + """\
+return percent * kernel * in_channels * out_channels // (100 * (in_channels + kernel * out_channels))
 """,
-        "The 1×1 convolution has its own cost, R·C at each pixel; R below C is not enough.": _BREAK_EVEN + """\
-return in_channels - 1
+        "The 1×1 convolution has its own cost, R·C at each pixel: not each share of C is that share.": _WIDEST + """\
+return percent * in_channels // 100
 """,
-        "The number of channels is a whole number; round down with //, not with a float.": _BREAK_EVEN + """\
+        "Round once, at the end: the break-even itself is no whole number.": _WIDEST + """\
 taps = kernel * kernel
-    return taps * in_channels * out_channels / (in_channels + taps * out_channels)
+    return percent * (taps * in_channels * out_channels // (in_channels + taps * out_channels)) // 100
+""",
+        "A float such as 57 / 100 is not exact; stay with whole numbers, and divide once, at the end.": _WIDEST + """\
+taps = kernel * kernel
+    return int(percent / 100 * taps * in_channels * out_channels / (in_channels + taps * out_channels))
+""",
+        "A number of channels is a whole number: round down with //.": _WIDEST + """\
+taps = kernel * kernel
+    return percent * taps * in_channels * out_channels / (100 * (in_channels + taps * out_channels))
 """,
     },
-    hint="At each pixel the reduction costs R·C + K²·R·O; the convolution alone costs K²·C·O.",
-    notice="The number is close to C where K²·O is much larger than C: before large kernels nearly any reduction pays.",
+    hint="At each pixel both steps cost R·C + K²·R·O; that may be percent / 100 of K²·C·O.",
+    notice="For a tenth, the 5×5 branch of this page could go through 15 channels. GoogLeNet takes 16, and pays 10.3%.",
 )
 
 _FIRE = "def fire_params(in_channels, squeeze, expand1x1, expand3x3):\n    "

@@ -117,4 +117,4 @@ def _kind(module):
         if module.groups > 1:
             return "depthwise"
         return f"{module.kernel_size[0]}×{module.kernel_size[1]}"
-    return "linear" if hasattr(module, "in_features") else "rest"
+    return "fully connected" if hasattr(module, "in_features") else "rest"

@@ -58,7 +58,7 @@ def module_budget(input="3a: 28×28×192", module="reduced", ch1x1=64, ch3x3red=
         _draw_channels(picture, top + 40, scale, this[i])
         _draw_bar(picture, top, this[i].macs, this[i].weights, other[i].total, (END - RIGHT) / longest)
         if i > 0:
-            picture.text(RIGHT, top + 58, f"{_other(module)} {number(other[i].total)}", 14, "start", "muted")
+            picture.text(RIGHT, top + 58, f"{_other(module)} {number(other[i].total)}", 15, "start", "muted")
     totals = {
         form: (sum([branch.total for branch in forms[form]]), sum([branch.weights for branch in forms[form]]))
         for form in forms
@@ -124,20 +124,23 @@ def _draw_channels(picture, middle, scale, branch):
             title=f"{step}, {widths[i]} → {widths[i + 1]}: {words}",
         )
         role = "muted" if pool else "kernel"
-        picture.text((x + to) / 2, middle - 25, step, 14, fill=role, weight="600")
+        if len(branch.steps) == 1:
+            picture.text((x + to) / 2, middle - 25, step, 15, fill=role, weight="600")
+        else:  # the channels between the steps stand between their names
+            picture.text(x + 1 if i == 0 else to - 1, middle - 25, step, 15, "end" if i else "start", role, "600")
     for i in range(len(widths)):
         role = "input" if i == 0 else "output" if i == len(widths) - 1 else "ink"
         picture.rect(places[i], middle - heights[i], 10, 2 * heights[i], role)
     if len(widths) == 3:
-        picture.text(MIDDLE + 5, middle - 25, str(widths[1]), 14)
-    picture.text(OUT + 14, middle + 5, str(widths[-1]), 14, "start", "output", "600")
+        picture.text(MIDDLE + 5, middle - 25, str(widths[1]), 15)
+    picture.text(OUT + 14, middle + 5, str(widths[-1]), 15, "start", "output", "600")
 
 
 def _draw_bar(picture, top, macs, weights, otherwise, unit):
     """Draw a bar of multiply-adds, one part a step, with its numbers; behind it that of the other form."""
     total, x = sum(macs), RIGHT
-    picture.text(RIGHT, top + 18, number(total), 15, "start", weight="600")
-    picture.text(END, top + 18, number(weights), 14, "end", "muted")
+    picture.text(x if total < 10**9 else x - 18, top + 18, number(total), 15, "start", weight="600")
+    picture.text(END, top + 18, number(weights), 15, "end", "muted")
     if otherwise > total:
         picture.rect(RIGHT + total * unit, top + 26, (otherwise - total) * unit, 14, "faint", opacity=0.7)
     for i in range(len(macs)):
@@ -159,11 +162,10 @@ def _draw_total(picture, top, this, totals, module):
         picture.rect(x, top + 28, outputs[i] * unit, 14, "output", "paper", 1.5)
         x += outputs[i] * unit
     ours, theirs = totals[module], totals[_other(module)]
-    ratio = theirs[0] / ours[0]
-    words = f"{number(ratio, 2)} × less" if ratio >= 1 else f"{number(1 / ratio, 2)} × more"
-    picture.text(LEFT, top + 66, words, 17, "start", "output" if ratio >= 1 else "negative", "600")
+    words = f"{number(100 * ours[0] / theirs[0], 0)}% of {_other(module)}"
+    picture.text(LEFT, top + 66, words, 17, "start", "output" if ours[0] <= theirs[0] else "negative", "600")
     _draw_bar(picture, top, ours[:1], ours[1], theirs[0], (END - RIGHT) / max(ours[0], theirs[0]))
-    picture.text(RIGHT, top + 58, f"{_other(module)} {number(theirs[0])}", 14, "start", "muted")
+    picture.text(RIGHT, top + 58, f"{_other(module)} {number(theirs[0])}", 15, "start", "muted")
     picture.rect(
         RIGHT, top + 4, END - RIGHT, 58, "paper", opacity=0, set={"module": _other(module)},
         title=f"show it {_other(module)}",
@@ -195,13 +197,15 @@ def _module_in_words(name, size, channels, widths, module, forms, totals):
             words += f"The 5×5 branch falls from {number(before)} to {number(after)}. "
     if widths == MODULES[name][2:]:
         words += f"These are GoogLeNet's widths for {name}. "
+    if module == "naive":
+        words += "The naive module has no reductions and no projection: their three widths are the reduced one's. "
     return words + "Biases are not counted."
 
 
 # --- when a reduction pays ---------------------------------------------------------------
 
 SIDE = 28  # of the image; the break-even is the same for any
-PLOT, FAR, ROOF, FLOOR = 14, 296, 34, 218  # the plot: left, right, top, bottom
+PLOT, FAR, ROOF, FLOOR = 14, 386, 84, 250  # the plot: left, right, top, bottom
 
 
 @explorer(kernel=(1, 3, 5, 7), channels_in=range(16, 513, 16), channels_out=range(16, 385, 16), reduction=range(1, 513))
@@ -213,10 +217,11 @@ def break_even(kernel=5, channels_in=192, channels_out=32, reduction=16):
     top, bottom = taps * channels_in * channels_out, channels_in + taps * channels_out
     most = formulas.break_even(channels_in, channels_out, kernel)
     label = f"A {kernel} by {kernel} convolution from {channels_in} to {channels_out} channels, through {reduction}"
-    picture = Picture(WIDTH, 406, label)
+    picture = Picture(WIDTH, 460, label)
     wide = 32
     while wide < max(channels_in, reduction):
         wide *= 2
+    _draw_legend(picture)
     _draw_plot(picture, wide, channels_in, reduction, direct.macs, first.macs, second.macs, top / bottom, most)
     _draw_prices(picture, kernel, reduction, direct.macs, first.macs, second.macs)
     price = first.macs + second.macs
@@ -225,7 +230,8 @@ def break_even(kernel=5, channels_in=192, channels_out=32, reduction=16):
     words += f"{number(first.macs)} + {number(second.macs)} = {number(price)}, "
     words += f"{number(100 * price / direct.macs, 1)}% of it. "
     words += f"Both cost the same at K²·C·O / (C + K²·O) = {number(top)} / {number(bottom)} = "
-    words += f"{_decimal(top / bottom)}: a reduction to at most {_channels(most)} saves, whatever the size of the image."
+    words += f"{_decimal(top / bottom)}: a reduction to at most {_channels(most)} saves, "
+    words += "whatever the size of the image."
     return picture.svg(), words
 
 
@@ -235,6 +241,19 @@ def _channels(count):
 
 def _decimal(value):
     return number(value, 0 if value == int(value) else 1)
+
+
+def _draw_legend(picture):
+    """Name the lines and the areas of the plot above it, where nothing crosses them."""
+    picture.text(10, 20, "multiply-adds against R", 15, "start", weight="600")
+    picture.rect(10, 39, 16, 2, "ink")
+    picture.text(31, 45, "direct", 15, "start")
+    picture.rect(88, 38.5, 16, 3, "kernel")
+    picture.text(109, 45, "through R", 15, "start", "kernel")
+    picture.rect(198, 33, 16, 14, "output", opacity=0.3)
+    picture.text(219, 45, "saves", 15, "start", "output")
+    picture.rect(274, 33, 16, 14, "negative", opacity=0.3)
+    picture.text(295, 45, "costs more", 15, "start", "negative")
 
 
 def _draw_plot(picture, wide, channels, reduction, direct, first, second, even, most):
@@ -262,31 +281,26 @@ def _draw_plot(picture, wide, channels, reduction, direct, first, second, even, 
     picture.circle(cross, level, 5.5, "paper", "ink", 2, set={"reduction": most}, title=f"take R = {most}")
     drag = {"x": ("reduction", PLOT + across, across)}
     picture.circle(at, FLOOR + 10, 8, "kernel", "paper", 2, drag=drag, title="drag R")
-    picture.text(FAR + 7, level + 5, "direct", 15, "start", weight="600")
-    if to[0] > FAR - 60:
-        picture.text(FAR + 7, min(to[1] + 5, level - 14), "through R", 15, "start", "kernel", "600")
-    else:
-        picture.text(to[0] + 10, to[1] + 12, "through R", 15, "start", "kernel", "600")
     picture.text(min(max(at, PLOT + 24), FAR - 24), FLOOR + 36, f"R = {reduction}", 15, fill="kernel", weight="600")
-    if at > PLOT + 60:
-        picture.text(PLOT, FLOOR + 36, "0", 14, fill="muted")
-    if at < FAR - 60:
-        picture.text(FAR, FLOOR + 36, str(wide), 14, fill="muted")
+    if at > PLOT + 64:
+        picture.text(PLOT, FLOOR + 36, "0", 15, fill="muted")
+    if at < FAR - 68:
+        picture.text(FAR - 2, FLOOR + 36, str(wide), 15, "end", "muted")
     words = f"break-even at {_decimal(even)}"
-    picture.text(min(max(cross, PLOT + 72), FAR), FLOOR + 58, words, 15, weight="600", set={"reduction": most})
+    picture.text(min(max(cross, 94), 306), FLOOR + 60, words, 15, weight="600", set={"reduction": most})
 
 
 def _draw_prices(picture, kernel, reduction, direct, first, second):
     """Draw both costs as bars with their numbers, the one through R in its two parts."""
     unit = 380 / max(direct, first + second)
-    picture.text(10, 306, f"direct {kernel}×{kernel}", 15, "start")
-    picture.text(390, 306, number(direct), 15, "end", weight="600")
-    picture.rect(10, 313, direct * unit, 14, "ink", opacity=0.6)
-    picture.text(10, 354, f"through {_channels(reduction)}", 15, "start", "kernel", "600")
-    picture.text(390, 354, number(first + second), 15, "end", weight="600")
-    picture.rect(10, 361, first * unit, 14, "kernel", opacity=LIGHT)
-    picture.rect(10 + first * unit, 361, second * unit, 14, "kernel")
-    picture.text(10, 396, f"1×1: {number(first)}, {kernel}×{kernel}: {number(second)}", 14, "start", "muted")
+    picture.text(10, 350, f"direct {kernel}×{kernel}", 15, "start")
+    picture.text(390, 350, number(direct), 15, "end", weight="600")
+    picture.rect(10, 357, direct * unit, 14, "ink", opacity=0.6)
+    picture.text(10, 400, f"through {_channels(reduction)}", 15, "start", "kernel", "600")
+    picture.text(390, 400, number(first + second), 15, "end", weight="600")
+    picture.rect(10, 407, first * unit, 14, "kernel", opacity=LIGHT)
+    picture.rect(10 + first * unit, 407, second * unit, 14, "kernel")
+    picture.text(10, 444, f"1×1: {number(first)}, {kernel}×{kernel}: {number(second)}", 15, "start", "muted")
 
 
 # --- what a 1×1 convolution mixes --------------------------------------------------------
@@ -319,7 +333,7 @@ def pixel_mixer(data, maps="colours", w1=2.0, w2=-1.0, w3=-1.0, bias=0, relu=Tru
     values = [_byte(text, place + 2 - c) for c in range(3)]  # a bitmap has blue, green, red
     total = sum(weights[c] * values[c] for c in range(3)) / 10 + bias
     result = max(0, total) if relu else total
-    picture = Picture(WIDTH, 424, "Three maps, and the map that one filter of a 1×1 convolution mixes from them")
+    picture = Picture(WIDTH, 456, "Three maps, and the map that one filter of a 1×1 convolution mixes from them")
     _draw_maps(picture, maps, data["header"] + text, side, weights, bias, relu, (y, x))
     _draw_sum(picture, weights, values, bias, total, result, relu)
     _draw_mixes(picture, maps, weights + [bias, relu])
@@ -424,10 +438,10 @@ def _draw_sum(picture, weights, values, bias, total, result, relu):
     if relu:
         picture.text(240, 348, "ReLU", 16, "start")
         picture.text(390, 348, number(result, 1), 16, "end", weight="600")
-        picture.text(390, 374, "white: 255 or more", 14, "end", "muted")
+        picture.text(390, 374, "white: 255 or more", 15, "end", "muted")
     else:
         picture.text(240, 348, "no ReLU", 16, "start", "muted")
-        picture.text(390, 374, "purple: below 0", 14, "end", "negative")
+        picture.text(390, 374, "purple: below 0", 15, "end", "negative")
     shade = _grey(result) if result >= 0 else "rgb(" + ",".join(
         str(int(min(255, -result) * part + 0.5)) for part in (0.67, 0.2, 0.47)) + ")"
     picture.rect(212, 332, 20, 20, shade, "output", 1.5, 3)
@@ -440,14 +454,16 @@ def _grey(value):
 
 
 def _draw_mixes(picture, maps, chosen):
-    """Draw mixes worth a look; a click takes one."""
-    mixes = MIXES[maps][1]
-    for i, name in enumerate(mixes):
-        mix, x = mixes[name], 10 + i * 96.5
-        same = list(mix) == chosen
-        all_its = {"w1": mix[0] / 10, "w2": mix[1] / 10, "w3": mix[2] / 10, "bias": mix[3], "relu": mix[4]}
-        picture.rect(x, 390, 90.5, 26, "kernel", "kernel", 1.5, 5, opacity=0.85 if same else 0.12, set=all_its)
-        picture.text(x + 45, 408, name, 14, fill="paper" if same else "ink", set=all_its)
+    """Draw mixes worth a look, a row for each kind of maps; a click takes one, and its maps."""
+    for row, kind in enumerate(MIXES):
+        mixes = MIXES[kind][1]
+        for i, name in enumerate(mixes):
+            mix, x, y = mixes[name], 10 + i * 96.5, 390 + row * 32
+            same = kind == maps and list(mix) == chosen
+            its = {"w1": mix[0] / 10, "w2": mix[1] / 10, "w3": mix[2] / 10, "bias": mix[3], "relu": mix[4]}
+            its = {"maps": kind, **its}
+            picture.rect(x, y, 90.5, 26, "kernel", "kernel", 1.5, 5, opacity=0.85 if same else 0.12, set=its)
+            picture.text(x + 45, y + 18, name, 15, fill="paper" if same else "ink", set=its)
 
 
 # --- networks stage by stage -------------------------------------------------------------
@@ -456,13 +472,13 @@ NETWORKS = {"GoogLeNet": "googlenet", "SqueezeNet": "squeezenet1_0", "Xception":
 COUNTED = ("parameters", "multiply-adds", "activations")
 KINDS = {  # of layers: their colour and its opacity
     "1×1": ("kernel", LIGHT), "3×3": ("kernel", 1), "7×7": ("kernel", 1), "depthwise": ("match", 1),
-    "linear": ("ink", 0.6), "rest": ("padding", 0.6),
+    "fully connected": ("ink", 0.6), "rest": ("padding", 0.6),
 }
 LONGEST = 15  # stages of a network
 
 
 @explorer(network=tuple(NETWORKS), counted=COUNTED, stage=range(1, LONGEST + 1), play="stage")
-def stages(data, network="GoogLeNet", counted="multiply-adds", stage=3):
+def stages(data, network="GoogLeNet", counted="activations", stage=1):
     """Where a network spends its parameters, its multiply-adds and its activations, stage by stage.
 
     `data` is that of `explorer_data.stages`.
@@ -483,13 +499,13 @@ def _draw_stages(picture, found, which, chosen):
     """Draw a bar for each stage, one part a kind of layer; a click chooses the stage."""
     pitch = 300 / len(found)
     high = coordinate(min(18, pitch - 5))
-    unit = 178 / max([one["cost"][which] for one in found])
+    unit = 170 / max([one["cost"][which] for one in found])
     paths = {kind: "" for kind in KINDS}
     picture.rect(4, 36 + (chosen - 1) * pitch, 392, pitch, "none", "input", 2, 4)
     for i in range(len(found)):
-        middle, x, left = 36 + (i + 0.5) * pitch, 84, "84"
+        middle, x, left = 36 + (i + 0.5) * pitch, 88, "88"
         weight = "600" if i == chosen - 1 else None
-        picture.text(76, middle + 5, found[i]["name"], 14, "end", weight=weight)
+        picture.text(81, middle + 5, found[i]["name"], 15, "end", weight=weight)
         top = coordinate(middle - min(18, pitch - 5) / 2)
         parts = found[i]["parts"]
         for kind in parts:
@@ -497,7 +513,7 @@ def _draw_stages(picture, found, which, chosen):
             right = coordinate(x)
             paths[kind] += "M" + left + " " + top + "H" + right + "v" + high + "H" + left + "z"
             left = right
-        picture.text(x + 7, middle + 5, number(found[i]["cost"][which]), 14, "start", weight=weight)
+        picture.text(x + 7, middle + 5, number(found[i]["cost"][which]), 15, "start", weight=weight)
     for kind in KINDS:
         if paths[kind]:
             picture.path(paths[kind], KINDS[kind][0], opacity=KINDS[kind][1])
@@ -516,15 +532,15 @@ def _draw_stage(picture, one, totals, which):
     for kind in one["parts"]:
         role, opacity = KINDS[kind]
         picture.rect(x, 374, 14, 14, role, opacity=opacity)
-        picture.text(x + 19, 386, kind, 14, "start")
-        x += 36 + 9 * len(kind)
+        picture.text(x + 19, 386, kind, 15, "start")
+        x += 34 + 8.2 * len(kind)
     for i in range(3):
         y, bold = 396 + i * 20, "600" if i == which else None
-        picture.text(118, y + 13, COUNTED[i], 14, "end", weight=bold, set={"counted": COUNTED[i]})
-        picture.text(174, y + 13, number(100 * one["cost"][i] / totals[i], 1) + "%", 14, "end", weight=bold)
-        x = 184
+        picture.text(126, y + 13, COUNTED[i], 15, "end", weight=bold, set={"counted": COUNTED[i]})
+        picture.text(188, y + 13, number(100 * one["cost"][i] / totals[i], 1) + "%", 15, "end", weight=bold)
+        x = 196
         for kind in one["parts"]:
-            width = 206 * one["parts"][kind][1 + i] / max(1, one["cost"][i])
+            width = 194 * one["parts"][kind][1 + i] / max(1, one["cost"][i])
             if width:
                 picture.rect(x, y + 1, width, 14, KINDS[kind][0], opacity=KINDS[kind][1])
             x += width
