@@ -104,7 +104,11 @@ def _measure(kind, a, b):
     """Return a measure of boxes a and b, each given as four tensors x1, y1, x2 and y2 that broadcast."""
     shared = _shared(a, b)
     union = _area(a) + _area(b) - shared
-    iou = shared / union.masked_fill(union == 0, 1)
+    if union.requires_grad:
+        iou = shared / union.masked_fill(union == 0, 1)
+    else:  # 0 / the smallest number is 0 too, and a clamp is much quicker; but it would have no slope
+        info = torch.finfo(union.dtype)
+        iou = shared / union.clamp(min=info.tiny * info.eps)
     if kind == "iou":
         return iou
     w = torch.maximum(a[2], b[2]) - torch.minimum(a[0], b[0])  # of the smallest box around both
