@@ -10,7 +10,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from cvnotes import bench
 from cvnotes.checking import Exercise
-from cvnotes.focal_loss import exercises, fast, formulas, reference
+from cvnotes.focal_loss import exercises, fast, figures, formulas, reference
 
 GAMMAS = (0.0, 0.5, 1.0, 2.0, 3.5)
 
@@ -125,7 +125,8 @@ def test_a_gradient_may_be_taken_again(small_blocks):
         loss = fast.sigmoid_focal_loss(x, t, reduction=reduction).sum()
         first, second = (torch.autograd.grad(loss, x, retain_graph=True)[0].clone() for _ in range(2))
         torch.testing.assert_close(first, second)
-        torch.testing.assert_close(first, torch.autograd.grad(plain(x, t).sum() / (42 if reduction == "mean" else 1), x)[0])
+        wanted = plain(x, t).sum() / (42 if reduction == "mean" else 1)
+        torch.testing.assert_close(first, torch.autograd.grad(wanted, x)[0])
 
 
 def test_arguments_are_not_written_into_and_may_be_views(small_blocks):
@@ -164,7 +165,8 @@ def test_the_slightest_losses_keep_their_digits():
     x = torch.tensor([-40.0, -20.0, 20.0, 40.0])
     t = (x > 0).float()
     loss = fast.sigmoid_focal_loss(x, t, alpha=None, gamma=0)
-    torch.testing.assert_close(loss, torch.tensor([4.248354e-18, 2.0611537e-09, 2.0611537e-09, 4.248354e-18]), rtol=1e-5, atol=0)
+    wanted = torch.tensor([4.248354e-18, 2.0611537e-09, 2.0611537e-09, 4.248354e-18])
+    torch.testing.assert_close(loss, wanted, rtol=1e-5, atol=0)
     rows = torch.tensor([[20.0, 0.0], [0.0, 40.0]])
     loss = fast.softmax_focal_loss(rows, torch.tensor([0, 1]), gamma=1)
     torch.testing.assert_close(loss[:1], torch.tensor([0.0]), rtol=0, atol=1e-9)
@@ -202,13 +204,16 @@ def test_what_is_not_finite_gives_nan_in_its_own_place():
             assert loss.isnan().tolist() == [True, True, True, False]
             loss[3].backward()
             assert given.grad[3].isfinite()
-            assert np.isnan(reference.sigmoid_focal_loss(x.numpy(), targets.numpy(), gamma=gamma)).tolist() == [True] * 3 + [False]
+            loss = reference.sigmoid_focal_loss(x.numpy(), targets.numpy(), gamma=gamma)
+            assert np.isnan(loss).tolist() == [True, True, True, False]
     rows = torch.tensor([[np.nan, 0.0], [0.0, np.inf], [-np.inf, 0.0], [0.0, 0.0]])
     for result in both("softmax_focal_loss", rows, torch.tensor([0, 0, 0, 0])):
         assert result.isnan().tolist() == [True, True, True, False]
 
 
-@pytest.mark.parametrize("reduction, wanted", [("none", torch.zeros(0)), ("mean", torch.zeros(())), ("sum", torch.zeros(()))])
+@pytest.mark.parametrize("reduction, wanted", [
+    ("none", torch.zeros(0)), ("mean", torch.zeros(())), ("sum", torch.zeros(())),
+])
 def test_nothing_costs_nothing(reduction, wanted):
     none, boxes, index = torch.zeros(0), torch.zeros(0, 4), torch.zeros(0, dtype=torch.long)
     for name, args in (
@@ -342,7 +347,8 @@ def test_iou_loss_is_one_minus_the_measure(kind):
     boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 1.0, 1.0]])
     others = torch.tensor([[2.0, 0.0, 6.0, 4.0], [3.0, 0.0, 4.0, 1.0]])
     # IoU 1/3 and 0; between the centres 2 of a diagonal √52 and 3 of √17; the second pair leaves half of its hull empty
-    wanted = {"iou": (2 / 3, 1.0), "giou": (2 / 3, 1.5), "diou": (2 / 3 + 4 / 52, 1 + 9 / 17), "ciou": (2 / 3 + 4 / 52, 1 + 9 / 17)}
+    distance = (2 / 3 + 4 / 52, 1 + 9 / 17)
+    wanted = {"iou": (2 / 3, 1.0), "giou": (2 / 3, 1.5), "diou": distance, "ciou": distance}
     for result in both("iou_loss", boxes, others, kind=kind):
         torch.testing.assert_close(result, torch.tensor(wanted[kind]))
 
@@ -355,7 +361,8 @@ _BAD_BOX = np.array([[0.0, 0.0, 2.0, 2.0], [3.0, 1.0, 1.0, 3.0]])
 
 REFUSED = [
     ("sigmoid_focal_loss", (_X, _T[:1]), {}, "`targets` has the shape (1, 3); (2, 3) is needed, as `logits` has"),
-    ("sigmoid_focal_loss", (_X, _T.astype("float32")), {}, "`targets` (dtype float32) must match `logits` (dtype float64)"),
+    ("sigmoid_focal_loss", (_X, _T.astype("float32")), {},
+     "`targets` (dtype float32) must match `logits` (dtype float64)"),
     ("sigmoid_focal_loss", (_X, _T > 0), {},
      "`targets` (bool) must be of a floating-point dtype: float16, bfloat16, float32, float64"),
     ("sigmoid_focal_loss", (_X, np.array([[1, 0, 1], [0, 2.0, 1]])), {},
@@ -363,14 +370,17 @@ REFUSED = [
     ("sigmoid_focal_loss", (_X, _T * np.nan), {}, "`targets` holds nan at index (0, 0): from 0 to 1 is needed"),
     ("sigmoid_focal_loss", (_X, _T), {"alpha": 25}, "`alpha` (=25.0) must be from 0 to 1"),
     ("sigmoid_focal_loss", (_X, _T), {"gamma": -1}, "`gamma` (=-1.0) must be at least 0"),
-    ("sigmoid_focal_loss", (_X, _T), {"reduction": "batchmean"}, "`reduction` (='batchmean') must be one of none, mean, sum"),
+    ("sigmoid_focal_loss", (_X, _T), {"reduction": "batchmean"},
+     "`reduction` (='batchmean') must be one of none, mean, sum"),
     ("softmax_focal_loss", (_X, np.array([0, 3])), {}, "`targets` holds 3 at index 1; 0 to 2 are needed"),
     ("softmax_focal_loss", (_X, np.array([0.0, 1.0])), {}, "`targets` (float64) must be of an integer dtype"),
-    ("softmax_focal_loss", (_X[:, :1], np.array([0, 0])), {}, "`logits` has the shape (2, 1); at least 2 classes are needed"),
+    ("softmax_focal_loss", (_X[:, :1], np.array([0, 0])), {},
+     "`logits` has the shape (2, 1); at least 2 classes are needed"),
     ("softmax_focal_loss", (_X, np.array([0, 0])), {"alpha": 0.25},
      "`alpha` (=0.25) must be None or a list of 3 numbers, one a class"),
     ("retinanet_anchors", (0,), {}, "`image_size` (=0) must be at least 1"),
-    ("retinanet_anchors", (64,), {"sizes": (32, 64)}, "`sizes` holds 2 numbers; 5 are needed, as many as `strides` holds"),
+    ("retinanet_anchors", (64,), {"sizes": (32, 64)},
+     "`sizes` holds 2 numbers; 5 are needed, as many as `strides` holds"),
     ("retinanet_anchors", (64,), {"ratios": (0.5, 0)}, "`ratios` (=0.0) must be more than 0"),
     ("retinanet_anchors", (64,), {"dtype": "int32"}, "`dtype` (='int32') must be one of float16, float32, float64"),
     ("match_anchors", (_BAD_BOX, _BOXES), {},
@@ -392,7 +402,8 @@ REFUSED = [
 
 @pytest.mark.parametrize("name, args, options, sentence", REFUSED)
 def test_bad_input_is_refused_with_the_same_sentence(name, args, options, sentence):
-    for module, given in ((reference, args), (fast, [torch.from_numpy(a) if isinstance(a, np.ndarray) else a for a in args])):
+    tensors = [torch.from_numpy(a) if isinstance(a, np.ndarray) else a for a in args]
+    for module, given in ((reference, args), (fast, tensors)):
         with pytest.raises(ValueError) as error:
             getattr(module, name)(*given, **options)
         assert str(error.value).startswith(sentence)
@@ -424,3 +435,26 @@ def test_exercise_takes_its_solution_and_explains_each_mistake(exercise):
 
 def test_exercises_are_enough():
     assert sum(exercise.plain for exercise in EXERCISES) >= 3 and not all(exercise.plain for exercise in EXERCISES)
+
+
+# --- the paper's figure 4 --------------------------------------------------------------
+
+
+def test_cumulative_shares_are_those_of_sorted_losses():
+    assert figures.cumulative([6.0, 1.0, 3.0]).tolist() == pytest.approx([0, 0.1, 0.4, 1.0])
+    assert figures.cumulative([0.0, 0.0]).tolist() == [0, 0, 0]
+
+
+def test_more_focus_leaves_more_of_the_background_to_the_hardest():
+    """Lin et al. (2017), figure 4: the larger γ, the larger the part of the loss that the hardest negatives have."""
+    random = np.random.default_rng(0)
+    scores, labels = random.beta(0.3, 6, 2000), np.zeros(2000)
+    labels[:40], scores[:40] = 1, random.beta(2, 2, 40)
+    drawn = figures.plot_cumulative(scores, labels)
+    foreground, background = drawn.axes
+    middle = [np.interp(0.9, *line.get_data()) for line in background.lines]
+    assert len(middle) == 4 and all(a > b for a, b in zip(middle, middle[1:]))
+    p_t = np.sort(1 - scores[labels == 0])[::-1]
+    wanted = (-np.log(p_t[:1764])).sum() / -np.log(p_t).sum()  # 1,764 of 1,960 are nine tenths
+    assert middle[0] == pytest.approx(wanted, abs=0.01)
+    assert [axes.get_title() for axes in drawn.axes] == ["objects", "background"] and len(foreground.lines) == 4

@@ -114,7 +114,8 @@ def test_curves_pass_through_their_points():
         for i, (left, most, _) in enumerate(explorers.PLOTS):
             for p, (x, y) in zip((0.99, 0.4), marks[2 * i:2 * i + 2]):
                 value = both_losses(gamma, "none", p, True)[i]
-                assert x == pytest.approx(left + p * 158, abs=0.01) and y == pytest.approx(44 + 128 * (1 - value / most), abs=0.01)
+                assert x == pytest.approx(left + p * 158, abs=0.01)
+                assert y == pytest.approx(44 + 128 * (1 - value / most), abs=0.01)
             path = explorers._curve(i, gamma)
             for x, y in (map(float, point.split(" ")) for point in path[1:].split("L")[6:-1]):
                 value = both_losses(gamma, "none", (x - left) / 158, True)[i]
@@ -146,9 +147,9 @@ def test_anchors_are_counted_as_match_anchors_does(made):
         column, row = map(int, re.search(r"At the place (\d+), (\d+)", sentence).groups())
         place = row * -(-640 // STRIDES[i]) + column
         nine = index[place]
-        for name, count in (("match", (nine >= 0).sum()), ("ignored", (nine == -2).sum()), ("background", (nine == -1).sum())):
+        for name, of_kind in (("match", nine >= 0), ("ignored", nine == -2), ("background", nine == -1)):
             found = re.search(rf"(\d) {name}[,;]", sentence)
-            assert (int(found[1]) if found else 0) == count
+            assert (int(found[1]) if found else 0) == of_kind.sum()
         best = boxes_fast.box_iou(boxes.view(-1, 9, 4)[place], objects).max().item()
         assert f"the best IoU is {best:.2f}" in sentence or best == 0
         assert abs(column * STRIDES[i] - state["x"]) <= STRIDES[i] and abs(row * STRIDES[i] - state["y"]) <= STRIDES[i]
@@ -192,3 +193,32 @@ def test_prior_of_a_hundredth_is_where_the_focal_loss_starts_lowest():
         return numbers(re.search(r"the first loss is ([\d,.]+)\. ", sentence)[0])[0]
 
     assert min((p for p in explorers.PRIORS), key=first) == 0.01
+
+
+# --- what the chapter's "Try this" says --------------------------------------------------
+
+
+def test_chapter_predicts_what_the_explorers_say(made):
+    few = ("classes", 1), ("anchors", 1000), ("positives", 300)
+    said = {
+        ("loss_curves", ("gamma", 0)): ("have 81% of the cross entropy", "of the gradient, 91.7%"),
+        ("loss_curves", ("gamma", 1)): ("and 13% of the focal loss",),
+        ("loss_curves", ("gamma", 2)): ("and 0.2% of the focal loss",),
+        ("loss_curves", ("gamma", 0), ("easy_p", 99.9)): ("have 30% of the cross entropy", "of the gradient, 53%"),
+        ("prior_bias",): ("the first loss is 184,839.", "One logit in 266,667"),
+        ("prior_bias", ("prior", 0.01)): ("the first loss is 2,685.",),
+        ("prior_bias", ("prior", 0.2), *few): ("the first loss is 2.13.",),
+        ("prior_bias", ("prior", 0.5), *few): ("the first loss is 2.31.",),
+        ("anchors",): ("2 match", "5 match an object", "74 of 57,600 anchors match"),
+        ("anchors", ("level", "P3"), ("x", 64), ("y", 416), ("positive_iou", 0.3), ("negative_iou", 0.3)):
+            ("1 match, 8 background", "696 of 57,600"),
+    }
+    for (name, *state), parts in said.items():
+        _, sentence = made[name](**dict(state))
+        for part in parts:
+            assert part in sentence, (name, state, sentence)
+    best = [
+        int(re.search(r": (?:(\d) match)?", made["anchors"](level="P6", x=x, y=y)[1])[1] or 0)
+        for x in range(0, 641, 16) for y in range(0, 481, 16)
+    ]
+    assert max(best) == 2

@@ -45,7 +45,7 @@ p_t = p if is_object else 1 - p
 """,
     },
     hint="First p_t, the probability of what is true; then −α_t · (1 − p_t)^γ · ln p_t.",
-    notice="With γ = 2, p_t = 0.9 costs a hundredth of its cross entropy, 0.5 a quarter. Only α knows which class it was.",
+    notice="With γ = 2, p_t = 0.9 costs a hundredth of its cross entropy, 0.5 a quarter. Only α knows the class.",
 )
 
 _BIAS = "from math import log\n\n\ndef bias(prior):\n    "
@@ -57,14 +57,15 @@ bias = Exercise(
     cases=[(0.5,), (0.01,), (0.1,), (0.75,)],
     expected=formulas.prior_bias,
     wrong={
-        "The sign is the other one: a small probability has a negative logit.": _BIAS + "return log((1 - prior) / prior)\n",
+        "The sign is the other one: a small probability has a negative logit.":
+            _BIAS + "return log((1 - prior) / prior)\n",
         "That is the logarithm of the probability. Its sigmoid is not the probability: put it in and see.":
             _BIAS + "return log(prior)\n",
         "The logarithm is the natural one: the sigmoid is made of e.":
             "from math import log10\n\n\ndef bias(prior):\n    return -log10((1 - prior) / prior)\n",
     },
     hint="Solve 1 / (1 + e^−b) = prior for b.",
-    notice="It is −4.595 for 0.01. The bias of 0 that one gets without thinking says: every second anchor is an object.",
+    notice="It is −4.595 for 0.01. A bias of 0 says: every second anchor is an object.",
 )
 
 _COUNT = "def count_anchors(height, width):\n    "
@@ -100,7 +101,7 @@ count = 0
         count += 9 * (height // stride) * (width // stride)
     return count
 """,
-        "The finest level is P3, with a stride of 8: a P2 would have three quarters of all anchors to itself.": _COUNT + """\
+        "The finest level is P3, with a stride of 8; a P2 would have three quarters of all anchors.": _COUNT + """\
 count = 0
     for stride in (4, 8, 16, 32, 64):
         count += 9 * -(-height // stride) * -(-width // stride)
@@ -129,7 +130,8 @@ def _role(ious, positive=0.5, negative=0.4):
 
 role = Exercise(
     name="role",
-    stub=_ROLE + "# ious: of one anchor with each object; return the object's index, -1 for background, -2 for ignored\n    ...\n",
+    stub=_ROLE + "# ious: of one anchor with each object; return the object's index,\n"
+         "    # -1 for background, -2 for ignored\n    ...\n",
     solution=_ROLE + """\
 if not ious or max(ious) < negative:
         return -1
@@ -174,7 +176,7 @@ best, index = -1, -1
 """,
     },
     hint="Look at the largest IoU alone: below `negative`, at least `positive`, or between.",
-    notice="Nothing is forced. An object that overlaps no anchor by a half is never learned; SSD gives each its best box.",
+    notice="Nothing is forced. An object that no anchor overlaps by a half is not learned; SSD gives each a box.",
 )
 
 _GRADIENT = "import numpy as np\n\n\ndef focal_gradient(x, t, gamma):\n    "
@@ -185,7 +187,8 @@ def _arrays():
 
     random = np.random.default_rng(0)
     return [
-        (np.array([0.0]), np.array([1.0]), 0.0), (np.array([1.0]), np.array([1.0]), 2.0), (np.array([1.0]), np.array([0.0]), 2.0),
+        (np.array([0.0]), np.array([1.0]), 0.0),
+        (np.array([1.0]), np.array([1.0]), 2.0), (np.array([1.0]), np.array([0.0]), 2.0),
         (random.standard_normal((3, 4)), 1.0 * (random.random((3, 4)) < 0.3), 2.0),
         (np.array([800.0, -800.0, 800.0, -800.0]), np.array([1.0, 0.0, 0.0, 1.0]), 1.0),
     ]
@@ -200,8 +203,8 @@ def _focal_gradient(x, t, gamma):
 
 focal_gradient = Exercise(
     name="focal_gradient",
-    stub=_GRADIENT + "# the derivative of the focal loss in each logit, without α; x and t have one shape, t is 0 or 1;\n"
-         "    # also at logits of ±800\n    ...\n",
+    stub=_GRADIENT + "# the derivative of the focal loss in each logit, without α;\n"
+         "    # x and t have one shape, t is 0 or 1; also at logits of ±800\n    ...\n",
     solution=_GRADIENT + """\
 sign = 1 - 2 * t
     z = sign * x                                      # the logit of what is wrong
@@ -220,14 +223,14 @@ sign = 1 - 2 * t
     wrong = np.where(z > 0, 1, e) / (1 + e)
     return sign * wrong**gamma * wrong
 """,
-        "Where t is 0 a larger logit is worse: the slope is positive there. Yours has one sign for both.": _GRADIENT + """\
+        "Where t is 0 a larger logit is worse, and the slope positive. Yours has one sign for both.": _GRADIENT + """\
 z = (1 - 2 * t) * x
     e = np.exp(-np.abs(z))
     wrong = np.where(z > 0, 1, e) / (1 + e)
     entropy = np.maximum(z, 0) + np.log1p(e)
     return -(wrong**gamma) * (gamma * (1 - wrong) * entropy + wrong)
 """,
-        "At a logit of 800 the probability is rounded to 1, and the logarithm of what is left is infinite: take softplus.":
+        "At a logit of 800 the probability is rounded to 1, and the logarithm of the rest infinite: take softplus.":
             _GRADIENT + """\
 with np.errstate(all="ignore"):
         p = 1 / (1 + np.exp(-x))

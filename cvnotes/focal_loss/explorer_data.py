@@ -8,7 +8,7 @@ from cvnotes.focal_loss import explorers, fast
 
 
 def anchors():
-    """Return for each level [[place, anchor within it, ⌊10,000·IoU⌋], …] of the anchors with an IoU of `KEPT` or more."""
+    """Return for each level [[place, anchor in it, ⌊10,000·IoU⌋], …] of the anchors with an IoU of `KEPT` or more."""
     objects = torch.tensor([box for _, box in explorers.OBJECTS], dtype=torch.float64)
     found = {}
     for level, stride, size in zip(explorers.LEVELS, explorers.STRIDES, explorers.SIZES):

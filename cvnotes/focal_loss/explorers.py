@@ -132,10 +132,11 @@ def _s(count):
 
 def _curves_in_words(gamma, alpha, kinds, shares):
     (easy, p, _, _), (hard, q, _, _) = kinds
-    words = f"With γ = {_near(gamma)} the cross entropy is multiplied by {_small((1 - p) ** gamma)} at p_t = {_near(p)}, "
-    words += f"and by {_small((1 - q) ** gamma)} at {_near(q)}. "
+    words = f"With γ = {_near(gamma)} the cross entropy is multiplied by {_small((1 - p) ** gamma)} "
+    words += f"at p_t = {_near(p)}, and by {_small((1 - q) ** gamma)} at {_near(q)}. "
     words += f"{number(easy)} easy negative{_s(easy)} against {number(hard)} hard positive{_s(hard)}"
-    words += f" ha{'s' if easy == 1 else 've'} {_percent(shares[0])} of the cross entropy and {_percent(shares[1])} of the focal loss"
+    words += f" ha{'s' if easy == 1 else 've'} {_percent(shares[0])} of the cross entropy"
+    words += f" and {_percent(shares[1])} of the focal loss"
     words += f"; of the gradient, {_percent(shares[2])} and {_percent(shares[3])}. "
     if alpha == "none":
         return words + "No α: both kinds weigh the same."
@@ -218,8 +219,9 @@ def _draw_scene(picture):
                 picture.circle(left + k, top + h - 12, 12, "muted")
         elif name == "person":
             picture.circle(left + w / 2, top + 15, 15, "padding", opacity=0.6)
-            picture.path(f"M{coordinate(left)} {coordinate(top + h)}L{coordinate(left + 6)} {coordinate(top + 32)}"
-                         f"H{coordinate(left + w - 6)}L{coordinate(left + w)} {coordinate(top + h)}z", "padding", opacity=0.6)
+            coat = f"M{coordinate(left)} {coordinate(top + h)}L{coordinate(left + 6)} {coordinate(top + 32)}"
+            coat += f"H{coordinate(left + w - 6)}L{coordinate(left + w)} {coordinate(top + h)}z"
+            picture.path(coat, "padding", opacity=0.6)
         elif name == "dog":
             picture.rect(left, top + 12, w - 8, 14, "padding", radius=6, opacity=0.6)
             picture.circle(left + w - 9, top + 9, 9, "padding", opacity=0.6)
@@ -270,7 +272,8 @@ def _at(x, y):
 
 def _draw_legend(picture, counts, i):
     picture.text(8, 22, LEVELS[i], 17, "start", "ink", "700")
-    picture.text(392, 22, f"stride {STRIDES[i]}, sides {SIZES[i]} to {number(SIZES[i] * 2 ** (2 / 3))}", 14, "end", "muted")
+    words = f"stride {STRIDES[i]}, sides {SIZES[i]} to {number(SIZES[i] * 2 ** (2 / 3))}"
+    picture.text(392, 22, words, 14, "end", "muted")
     for k, (name, role) in enumerate((("match", "match"), ("ignored", "ignore"), ("background", "negative"))):
         left = (8, 92, 190)[k]
         picture.rect(left, 336, 14, 14, "none", role, 2.5 if k < 2 else 1.5, dash=None if k < 2 else "4 3")
@@ -298,7 +301,8 @@ def _anchors_in_words(level, i, column, row, nine, counts, positive_iou):
             said.append(f"{len(own)} {name}")
     best = max(nine, key=lambda one: one[2])
     words += ", ".join(said)
-    words += f"; the best IoU is {number(best[2], 2)}, with the {best[1]}. " if best[2] else "; none touches an object. "
+    found = f"the best IoU is {number(best[2], 2)}, with the {best[1]}" if best[2] else "none touches an object"
+    words += "; " + found + ". "
     total = sum(matched for matched, _ in counts)
     return words + f"On all levels {number(total)} of {number(whole)} anchors match: {number(100 * total / whole, 2)}%."
 
@@ -368,7 +372,8 @@ def _draw_first_loss(picture, prior, negatives, positives, gamma, alpha):
     x, y = place(prior, now)
     picture.circle(x, y, 6, "kernel", "paper", 1.5)
     for k, p in enumerate(PRIORS):  # to click on
-        picture.rect(left + wide * (1 + _log10(p) / DEEP) - 8, top, 16, high, "paper", opacity=0, set={"prior": _plain(p)})
+        x = left + wide * (1 + _log10(p) / DEEP)
+        picture.rect(x - 8, top, 16, high, "paper", opacity=0, set={"prior": _plain(p)})
     for k, (name, role) in enumerate((("all", "ink"), ("negatives", "input"), ("positives", "negative"))):
         picture.rect((8, 84, 210)[k], 272, 22, 3, role)
         picture.text((36, 112, 238)[k], 279, name, 14, "start", role)
@@ -418,8 +423,10 @@ def _three(x):
 
 
 def _prior_in_words(prior, bias, sums, negatives, positives):
-    words = f"π = {_plain(prior)}: the bias is {number(bias, 3)}. {number(negatives)} negatives cost {_three(sums[0])} and "
-    words += f"{number(positives)} positive{_s(positives)} {_three(sums[1])}; divided by the {number(positives)} matched anchor{_s(positives)}, the first loss is "
+    several = _s(positives)
+    words = f"π = {_plain(prior)}: the bias is {number(bias, 3)}. {number(negatives)} negatives cost {_three(sums[0])} "
+    words += f"and {number(positives)} positive{several} {_three(sums[1])}; "
+    words += f"divided by the {number(positives)} matched anchor{several}, the first loss is "
     words += f"{_three((sums[0] + sums[1]) / positives)}. The negatives pull the bias down with {_three(sums[2])}, "
-    words += f"the positive{_s(positives)} up with {_three(sums[3])}. One logit in {number((negatives + positives) / positives)} is a positive"
-    return words + "."
+    words += f"the positive{several} up with {_three(sums[3])}. "
+    return words + f"One logit in {number((negatives + positives) / positives)} is a positive."

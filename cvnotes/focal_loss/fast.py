@@ -114,7 +114,8 @@ def _focal(logits, targets, alpha, gamma, losses, slopes, given=None, count=1):
     With z = x for a negative and −x for a positive, 1 − p_t is sigmoid(z) and −ln p_t is softplus(z):
     loss = α_t·(1 − p_t)^γ·softplus(z),  d loss / dz = α_t·(1 − p_t)^γ·(γ·p_t·softplus(z) + 1 − p_t).
     """
-    x, t, losses, slopes, given = (None if y is None else y.reshape(-1) for y in (logits, targets, losses, slopes, given))
+    x, t = logits.reshape(-1), targets.reshape(-1)
+    losses, slopes, given = (None if y is None else y.reshape(-1) for y in (losses, slopes, given))
     kind, sums = _computed(x[:0]).dtype, []
     buffers = torch.empty(6, min(len(x), _block_size(x)), dtype=kind, device=x.device)
     one, half = (torch.tensor(value, dtype=kind, device=x.device) for value in (1.0, 0.5))

@@ -215,8 +215,9 @@ def smooth_l1_slope(difference, beta=1.0):
     >>> smooth_l1_slope(0.5), smooth_l1_slope(-3.0)
     (0.5, -1.0)
     """
-    d = difference
-    return d / beta if abs(d) < beta else (d > 0) - (d < 0.0) + 0.0
+    if abs(difference) < beta:
+        return difference / beta
+    return 1.0 if difference > 0 else -1.0 if difference < 0 else 0.0
 
 
 def tversky_loss(hits, false_positives, false_negatives, alpha=0.5, beta=0.5, smooth=0.0):
@@ -285,9 +286,9 @@ def classes(logits, targets, alpha, gamma, reduction):
     _, K = shapes.array("logits", logits, "N K")
     if K < 2:
         raise ValueError(f"`logits` has the shape {tuple(logits.shape)}; at least 2 classes are needed")
-    kind = shapes.library("targets", targets)
-    if kind != shapes.library("logits", logits):
-        raise ValueError(f"`targets` (array of {kind}) must match `logits` (array of {shapes.library('logits', logits)})")
+    kind, needed = shapes.library("targets", targets), shapes.library("logits", logits)
+    if kind != needed:
+        raise ValueError(f"`targets` (array of {kind}) must match `logits` (array of {needed})")
     labels("targets", targets, len(logits), K)
     if alpha is not None:
         if not isinstance(alpha, (tuple, list)) or len(alpha) != K:

@@ -102,7 +102,9 @@ class FeaturePyramidNetwork(nn.Module):
     def __init__(self, in_channels, out_channels=WIDTH, extra_blocks=None):
         super().__init__()
         self.inner_blocks = nn.ModuleList(nn.Sequential(nn.Conv2d(C, out_channels, 1)) for C in in_channels)
-        self.layer_blocks = nn.ModuleList(nn.Sequential(nn.Conv2d(out_channels, out_channels, 3, padding=1)) for _ in in_channels)
+        self.layer_blocks = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(out_channels, out_channels, 3, padding=1)) for _ in in_channels
+        )
         self.extra_blocks = extra_blocks
         for module in self.modules():
             if isinstance(module, nn.Conv2d):  # these are linear, without ReLU: variance 1 / inputs

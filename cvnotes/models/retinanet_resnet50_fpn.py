@@ -13,8 +13,8 @@ What the published weights do otherwise than the paper's text, and so this file:
 - up to 300 detections; COCO counts 100.
 
 Images are RGB with values from 0 to 1; the weights expect a shorter side of 800 pixels, or a longer one of 1333.
-Resizing is left to the caller; training starts from a classifier, by `start_from_resnet50`. `forward` takes the mean colour off, divides by the deviation, and fills up
-to a multiple of 32.
+Resizing is left to the caller; training starts from a classifier, by `start_from_resnet50`. `forward` takes the
+mean colour off, divides by the deviation, and fills up to a multiple of 32.
 
 In training mode the network returns `RetinaNetOutputs`, for which `losses` says how wrong they are. In
 evaluation mode it returns for each image a dict of `boxes` (M, 4) in its pixels, `labels` and `scores` (M,), by
@@ -45,7 +45,7 @@ LARGEST = math.log(1000 / 16)  # of a predicted logarithm of a side
 
 
 class RetinaNetOutputs(NamedTuple):
-    """Logits (N, A, K), offsets (N, A, 4) and the anchors (A, 4) in pixels; `levels` says how many are of each level."""
+    """Logits (N, A, K), offsets (N, A, 4), the anchors (A, 4) in pixels, and how many of them each level has."""
 
     logits: torch.Tensor
     offsets: torch.Tensor
@@ -69,7 +69,7 @@ class ClassificationHead(nn.Module):
 
 
 class RegressionHead(nn.Module):
-    """Levels (N, 256, H, W) → offsets (N, A, 4), the same four for all classes; no layer is shared with the other head."""
+    """Levels (N, 256, H, W) → offsets (N, A, 4), the same four for all classes; it shares nothing with the other."""
 
     def __init__(self):
         super().__init__()
@@ -131,7 +131,8 @@ class RetinaNet(Network):
         """Return the anchors of images x, (A, 4) in pixels, and how many are of each level."""
         size = tuple(x.shape[2:])
         levels = [formulas.places(size, stride) for stride in STRIDES]
-        return fast.retinanet_anchors(size, rounded=True).to(x), tuple(ANCHORS * rows * columns for rows, columns in levels)
+        counts = tuple(ANCHORS * rows * columns for rows, columns in levels)
+        return fast.retinanet_anchors(size, rounded=True).to(x), counts
 
     @torch.no_grad()
     def detect(self, outputs, image_size, *, min_score=0.05, iou_threshold=0.5, candidates=1000, most=300):
@@ -166,7 +167,7 @@ class RetinaNet(Network):
         self.backbone.body.start_from(state_dict)
 
     def losses(self, outputs, targets):
-        """Return a dict of the losses `classes` and `boxes`: of each image over its matched anchors, the mean over images.
+        """Return a dict of the losses `classes` and `boxes`: an image's over its matched anchors, the mean over images.
 
         - outputs: what the network returns in training mode
         - targets: for each image a dict of `boxes` (M, 4) in pixels, with area, and `labels` (M,) from 0 to K − 1

@@ -1,0 +1,77 @@
+"""The focal loss and the matching of anchors, beside what a reader would write and one matrix product.
+
+    python benchmarks/focal_loss.py        # writes chapters/data/focal_loss_speed.json, some minutes
+
+The yardstick is `torch.mm` of two 1,024 × 1,024 matrices into a given output: it allocates nothing.
+"""
+
+import torch
+import torch.nn.functional as F
+
+from cvnotes import bench
+from cvnotes.boxes import fast as boxes_fast
+from cvnotes.focal_loss import fast
+
+YARDSTICK = "torch.mm, 1,024²"
+SHAPE = (8, 100_000, 20)  # images, anchors, classes
+IMAGES, OBJECTS, SIDE = 8, 20, 640
+
+
+def plain(x, t, alpha=0.25, gamma=2.0):
+    """The formula as it is written everywhere, each step an array of its own."""
+    p = torch.sigmoid(x)
+    entropy = F.binary_cross_entropy_with_logits(x, t, reduction="none")
+    p_t = p * t + (1 - p) * (1 - t)
+    return (alpha * t + (1 - alpha) * (1 - t)) * (1 - p_t) ** gamma * entropy
+
+
+def step(loss, x):
+    """Return a function that computes a loss and its gradient."""
+    def call():
+        x.grad = None
+        loss().sum().backward()
+
+    return call
+
+
+def broadcast(boxes, anchors):
+    """Matching by one array of all IoUs."""
+    best, index = boxes_fast.box_iou(boxes, anchors).max(0)
+    return torch.where(best < 0.4, -1, torch.where(best < 0.5, -2, index))
+
+
+def measured(calls):
+    return {
+        "times": bench.compare(calls, rounds=7),
+        "memory": {name: bench.peak_memory(call) for name, call in calls.items()},
+    }
+
+
+def measure():
+    generator = torch.Generator().manual_seed(0)
+    x = (torch.randn(SHAPE, generator=generator) - 3).requires_grad_()
+    t = (torch.rand(SHAPE, generator=generator) < 1e-4).float()
+    one, other, out = (torch.rand(1024, 1024, generator=generator) for _ in range(3))
+    corner, size = torch.rand(2, IMAGES, OBJECTS, 2, generator=generator)
+    boxes = torch.cat([500 * corner, 500 * corner + 10 + 130 * size], 2)
+    anchors = fast.retinanet_anchors(SIDE)
+    losses = {
+        "the plain formula": step(lambda: plain(x, t), x),
+        "fast, none": step(lambda: fast.sigmoid_focal_loss(x, t), x),
+        "fast, sum": step(lambda: fast.sigmoid_focal_loss(x, t, reduction="sum"), x),
+    }
+    matching = {
+        YARDSTICK: lambda: torch.mm(one, other, out=out),
+        "all IoUs at once": lambda: [broadcast(own, anchors) for own in boxes],
+        "fast.match_anchors": lambda: [fast.match_anchors(own, anchors) for own in boxes],
+    }
+    for a, b in zip(matching["all IoUs at once"](), matching["fast.match_anchors"]()):
+        assert torch.equal(a, b)
+    return {
+        "logits": x.numel(), "logit_bytes": x.nbytes, "anchors": len(anchors), "images": IMAGES, "objects": OBJECTS,
+        **{name: measured(calls) for name, calls in (("losses", losses), ("matching", matching))},
+    }
+
+
+if __name__ == "__main__":
+    bench.main(measure, "chapters/data/focal_loss_speed.json")
