@@ -1,13 +1,15 @@
 """The chapter on boxes against other oracles, published examples, and bad input."""
 
+import json
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from cvnotes import bench
-from cvnotes.boxes import exercises, fast, formulas, reference
+from cvnotes.boxes import exercises, explorers, fast, figures, formulas, reference
 
 DTYPES = (torch.float32, torch.float64)
 
@@ -358,7 +360,7 @@ SCENES = {
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Make the blocks, tiles and chunks of the fast version so small that a few hundred boxes need many."""
-    for name, size in (("BLOCK", 32), ("TILE", 8), ("PAIRS", 256)):
+    for name, size in (("BLOCK", 32), ("TILE", 8), ("TESTS", 256)):
         monkeypatch.setattr(fast, name, size)
 
 
@@ -505,8 +507,9 @@ def test_soft_nms_drops_what_falls_below_the_least_score():
             assert indices.tolist() == list(range(len(scores)))
             np.testing.assert_allclose(s, scores, rtol=1e-12)
     # a score that is just the least is still taken; one that fell to 0 is taken where the least is 0
-    assert fast.soft_nms(boxes[:1], tensor([0.001]))[0].tolist() == [0]
-    assert fast.soft_nms(boxes, tensor([0.9, 0.8, 0.7]), min_score=0)[1].tolist() == [0.9, 0, 0]
+    for module, change in ((reference, torch.Tensor.numpy), (fast, lambda x: x)):
+        assert module.soft_nms(change(boxes[:1]), change(tensor([0.001])))[0].tolist() == [0]
+        assert module.soft_nms(change(boxes), change(tensor([0.9, 0.8, 0.7])), min_score=0)[1].tolist() == [0.9, 0, 0]
 
 
 def test_soft_nms_leaves_a_score_whose_iou_is_just_the_threshold():
@@ -636,3 +639,44 @@ def test_exercise_accepts_its_solution_and_knows_its_mistakes(name):
     for hint, source in exercise.wrong.items():
         verdict = answered(source)
         assert verdict.status == "wrong" and verdict.message.endswith(hint)
+
+
+# --- what the page says ----------------------------------------------------------------
+
+
+def test_try_this_of_two_boxes_happens():
+    apart = {"x2": 4, "y2": 3}
+    assert "it doesn't tell the box where to go" in explorers.two_boxes(**apart)[1]
+    assert min(formulas.gradient("generalized", (2, 2, 4, 3), (5, 4, 12, 10))) > 0
+    for corners, diou in (((5, 4, 7, 6), "−0.025"), ((8, 6, 10, 8), "0.092")):
+        words = explorers.two_boxes(**dict(zip(("x1", "y1", "x2", "y2"), corners)))[1]
+        assert f"IoU 0.095, GIoU 0.095, DIoU {diou}, CIoU {diou}." in words
+
+
+def test_try_this_of_nms_scene_happens():
+    for settings, taken in (
+        ({}, "6 boxes taken (1, 2, 3, 5, 6, 8)"), ({"threshold": 0.35}, "6 boxes taken (1, 2, 3, 5, 8, 12)"),
+        ({"class_wise": True}, "7 boxes taken (1, 2, 3, 5, 6, 8, 11)"),
+    ):
+        assert explorers.nms_scene(**settings)[1].startswith(taken)
+    assert (explorers.SCORES[5], explorers.SCORES[11], explorers.CLASSES[10]) == (0.77, 0.33, "cow")
+    words = explorers.nms_scene("soft, linear", 0.3, False, 6)[1]
+    assert "Step 6 takes box 6, 0.43" in words
+
+
+def test_walk_of_the_page_arrives_unless_it_follows_iou():
+    start, target = (0.3, 0.4, 1.7, 1.0), (3.0, 2.2, 4.0, 3.4)
+    for kind in formulas.MEASURES:
+        last = figures.descend(kind, start, target)[-1]
+        assert formulas.iou(last, target) > 0.95 if kind != "iou" else last == pytest.approx(start)
+
+
+def test_measured_walks_say_what_the_page_says():
+    data = json.loads((Path(__file__).parents[1] / "chapters" / "data" / "boxes_regression.json").read_text())
+    measures = data["measures"]
+    assert data["cases"] == 100 * 49 * 7 and measures["iou"]["arrived_apart"] == 0
+    assert all(result["arrived_touching"] > 0.99 for result in measures.values())
+    assert all(measures[kind]["arrived_apart"] > 0.97 for kind in formulas.MEASURES[1:])
+    errors = {kind: result["error"] for kind, result in measures.items()}
+    assert all(errors["generalized"][5] < errors[kind][5] for kind in ("distance", "complete"))
+    assert measures["distance"]["arrived"] < min(measures[kind]["arrived"] for kind in ("generalized", "complete"))

@@ -234,3 +234,38 @@ def test_explorers_take_the_outputs_of_any_detector():
         assert "those of a test" in shown(step=step)[1]
     mined = explorers.hard_negatives.with_data(explorer_data.hard_negatives(outputs, outputs))
     assert "(those of a test)" in mined()[1]
+
+
+# --- what the chapter says of them -------------------------------------------------------
+
+
+def test_try_this_says_what_then_happens(made):
+    rings = sorted((box for name, box in made["patches"].data["objects"] if name == "ring"), key=lambda box: box[2] - box[0])
+    sides = [[round(100 * (box[i + 2] - box[i])) for i in (0, 1)] for box in rings]
+    assert sides == [[11, 10], [56, 59]]
+    boxes, matching, mined = made["default_boxes"], made["matching"], made["hard_negatives"]
+    assert "7% and 10.2%" in boxes(level=1)[1] and "51% and 59.3%" in boxes(level=4)[1] and "123.0% by" in boxes(level=6)[1]
+    assert "on map 1, has 0.33, and is matched all the same" in matching(size=4)[1]
+    assert matching()[1].startswith("8 of 8,732") and matching(iou_threshold=0.7)[1].startswith("2 of 8,732")
+    assert [re.findall(r"on map (\d)", matching(size=size)[1].partition("; the best")[0]) for size in (60, 35, 18)] == [
+        ["4", "5"], ["3"], ["2"],
+    ]
+    assert "117.39 together" in mined()[1] and "1.4% of them carry 51.3% of it" in mined()[1]
+    assert "the loss is 3.24 in the mean" in mined(negatives="at random")[1]
+    assert mined.data["first step"]["hardest"][-1] == pytest.approx(1000 * np.log(7), abs=60)
+
+
+def test_try_this_says_what_becomes_of_patches_and_scores(made):
+    patches, pipeline = made["patches"], made["pipeline"]
+    assert "42% of the ring is to be seen too, but its box is gone" in patches(draw=8)[1]
+    draws = patches.controls["draw"]
+    assert sum("0 of 5 objects" in patches(overlap="any", draw=draw)[1] for draw in draws) == 11
+    for overlap, failed in (("0.7", 31), ("0.9", 40)):
+        assert sum(patches(overlap=overlap, draw=draw)[1].startswith("None of 50") for draw in draws) == failed
+    words = [pipeline(step=step)[1] for step in range(1, 7)]
+    for step, count in ((2, "394 of 52,392"), (4, "155 in all"), (5, "18 stay"), (6, "the 18 best")):
+        assert count in words[step - 1]
+    assert "the 155 best" in pipeline(step=6, iou_threshold=1.0)[1]
+    picture, sentence = pipeline(step=6, iou_threshold=0.1, min_score=0.3)
+    names = re.findall(r"([a-z]+) 0", sentence)
+    assert "the 7 best" in sentence and sorted(names) == ["ring", "ring", "star", "star", "triangle", "triangle"]

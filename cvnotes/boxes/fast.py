@@ -8,9 +8,10 @@ import torch
 from cvnotes import shapes
 from cvnotes.boxes import formulas
 
-PAIRS = 2**16  # pairs of boxes that are worked on at once: what a core's own cache holds
+PAIRS = 2**16  # pairs of boxes that are measured at once: what the processor's own cache holds
 TILE = 32  # neighbours that are tested together
 BLOCK = 256  # boxes that are settled at once
+TESTS = 30_000  # pairs that suppression tests at once: from 32,768 on Torch would wait for other threads
 
 
 def _computed(x):
@@ -51,7 +52,8 @@ def box_iou(boxes1, boxes2):
     stay in the processor's cache; beside the result it needs a few MB. With gradients it keeps some ten arrays
     of N·M numbers; `paired_iou` does without, where a box has one partner.
     """
-    return _pairwise("iou", boxes1, boxes2)
+    formulas.two_sets(boxes1, boxes2)
+    return pairwise("iou", boxes1, boxes2)
 
 
 def generalized_box_iou(boxes1, boxes2):
@@ -59,7 +61,8 @@ def generalized_box_iou(boxes1, boxes2):
 
     Works as `box_iou`.
     """
-    return _pairwise("generalized", boxes1, boxes2)
+    formulas.two_sets(boxes1, boxes2)
+    return pairwise("generalized", boxes1, boxes2)
 
 
 def distance_box_iou(boxes1, boxes2):
@@ -67,7 +70,8 @@ def distance_box_iou(boxes1, boxes2):
 
     Works as `box_iou`.
     """
-    return _pairwise("distance", boxes1, boxes2)
+    formulas.two_sets(boxes1, boxes2)
+    return pairwise("distance", boxes1, boxes2)
 
 
 def complete_box_iou(boxes1, boxes2):
@@ -75,7 +79,8 @@ def complete_box_iou(boxes1, boxes2):
 
     Works as `box_iou`. The gradient goes through α too.
     """
-    return _pairwise("complete", boxes1, boxes2)
+    formulas.two_sets(boxes1, boxes2)
+    return pairwise("complete", boxes1, boxes2)
 
 
 def paired_iou(boxes1, boxes2, *, kind="iou"):
@@ -88,8 +93,8 @@ def paired_iou(boxes1, boxes2, *, kind="iou"):
     return _measure(kind, _columns(boxes1), _columns(boxes2)).to(boxes1.dtype)
 
 
-def _pairwise(kind, boxes1, boxes2):
-    formulas.two_sets(boxes1, boxes2)
+def pairwise(kind, boxes1, boxes2):
+    """Return a measure of all pairs, (N, M), of boxes that were checked: what all four of the above are."""
     a, b = [x[:, None] for x in _columns(boxes1)], _columns(boxes2)
     N, M = len(boxes1), len(boxes2)
     if torch.is_grad_enabled() and (boxes1.requires_grad or boxes2.requires_grad):
@@ -205,21 +210,27 @@ def batched_nms(boxes, scores, classes, iou_threshold):
 @torch.no_grad()
 def _greedy(boxes, scores, threshold, classes=None):
     order = scores.sort(descending=True, stable=True).indices
-    columns = [x[order] for x in _columns(boxes)]  # from here on a box is known by its rank
+    columns = _picked(_columns(boxes), order)  # from here on a box is known by its rank
     columns.append(_area(columns))
     if classes is not None:
-        columns.append(classes[order].long())
+        columns += _picked([classes.long()], order)
     rest, held, kept = torch.arange(len(order), device=order.device), 0, [order[:0]]
     while len(rest):
         block, rest = rest[:BLOCK], rest[BLOCK:]
-        mine = [x[block] for x in columns]
-        stay = _first_come(_over([x[:, None] for x in mine], mine, threshold))
-        kept.append(block[stay])
+        mine = _picked(columns, block)
+        stay = _first_come(mine, threshold)
+        kept.append(block.index_select(0, stay))
         if len(rest):
             if 2 * len(rest) <= held or not held:
                 tiles, held = _tiles(columns, rest), len(rest)
-            rest = rest[~_suppressed([x[stay] for x in mine], tiles, threshold, len(order))[rest]]
-    return order[torch.cat(kept)]
+            gone = _suppressed(_picked(mine, stay), tiles, threshold, len(order))
+            rest = rest.masked_select(~gone.index_select(0, rest))
+    return order.index_select(0, torch.cat(kept))
+
+
+def _picked(columns, indices):
+    """Return of each column the numbers with these indices, in their shape. (It is quicker than x[indices].)"""
+    return [x.index_select(0, indices.flatten()).view_as(indices) for x in columns]
 
 
 def _over(a, b, threshold):
@@ -232,18 +243,22 @@ def _over(a, b, threshold):
     return over if len(a) == 5 else over & (a[5] == b[5])
 
 
-def _first_come(over):
-    """Return the indices that stay, where row i tells whom i suppresses if it stays; (B, B), earlier ones first.
+def _first_come(boxes, threshold):
+    """Return the indices of the boxes that stay when they, by falling score, suppress each other.
 
-    A row is one integer of B bits here, so a step of the walk is a shift, a test and an "or".
+    Row i of their matrix tells whom i suppresses if it stays. A row is one integer here, with a bit for
+    each box, so a step of the walk is a shift, a test and an "or". Bits of boxes before i change nothing.
     """
-    rows = np.packbits(over.triu(1).cpu().numpy(), axis=1, bitorder="little")
+    rows, count = [], TESTS // BLOCK
+    for i in range(0, len(boxes[0]), count):
+        over = _over([x[i:i + count, None] for x in boxes], boxes, threshold)
+        rows += list(np.packbits(over.cpu().numpy(), axis=1, bitorder="little"))
     gone, stay = 0, []
     for i, row in enumerate(rows):
         if not gone >> i & 1:
             stay.append(i)
             gone |= int.from_bytes(row.tobytes(), "little")
-    return torch.tensor(stay, device=over.device)
+    return torch.tensor(stay, device=boxes[0].device)
 
 
 def _tiles(columns, ranks):
@@ -253,15 +268,15 @@ def _tiles(columns, ranks):
     it can: the bits of x and y in turn. x and y are the places of the centres in order, so that
     one box far away does not bring all others together.
     """
-    x1, y1, x2, y2 = (x[ranks] for x in columns[:4])
+    x1, y1, x2, y2 = _picked(columns[:4], ranks)
     size = torch.maximum(x2 - x1, y2 - y1).frexp().exponent
     key = (size.max() - size).clamp(max=15).long()
     if len(columns) > 5:
-        key = key + 16 * columns[5][ranks].unique(return_inverse=True)[1]
+        key = key + 16 * columns[5].index_select(0, ranks).unique(return_inverse=True)[1]
     key = key << 32 | _spread(x1 + x2) << 1 | _spread(y1 + y2)
-    ranks = ranks[key.argsort()]
+    ranks = ranks.index_select(0, key.argsort())
     ranks = torch.cat([ranks, ranks[-1:].expand(-len(ranks) % TILE)]).view(-1, TILE)  # (T, 32)
-    boxes = [x[ranks] for x in columns]
+    boxes = _picked(columns, ranks)
     bounds = [boxes[0].amin(1), boxes[1].amin(1), boxes[2].amax(1), boxes[3].amax(1)]  # (T,)
     if len(columns) > 5:
         bounds += [boxes[5].amin(1), boxes[5].amax(1)]
@@ -270,8 +285,8 @@ def _tiles(columns, ranks):
 
 def _spread(x):
     """Return 16 bits of the place that each x has in order, with a 0 between any two of them."""
-    place = torch.empty(len(x), dtype=torch.long, device=x.device)
-    place[x.argsort()] = torch.arange(len(x), device=x.device) * 2**16 // len(x)
+    place = torch.arange(len(x), device=x.device) * 2**16 // len(x)
+    place = torch.empty_like(place).scatter_(0, x.argsort(), place)
     for shift, mask in ((8, 0x00FF00FF), (4, 0x0F0F0F0F), (2, 0x33333333), (1, 0x55555555)):
         place = (place | place << shift) & mask
     return place
@@ -281,17 +296,17 @@ def _suppressed(boxes, tiles, threshold, count):
     """Tell for each of `count` ranks whether one of the boxes suppresses it."""
     ranks, members, (x1, y1, x2, y2, *classes) = tiles
     gone = torch.zeros(count, dtype=torch.bool, device=ranks.device)
-    rows = max(1, PAIRS // len(ranks))
+    rows = max(1, TESTS // len(ranks))
     for first in range(0, len(boxes[0]), rows):
         some = [x[first:first + rows, None] for x in boxes]  # (K, 1)
         reached = (some[0] < x2) & (some[1] < y2) & (some[2] > x1) & (some[3] > y1)  # (K, T)
         if classes:
             reached &= (some[5] >= classes[0]) & (some[5] <= classes[1])
         k, t = reached.nonzero(as_tuple=True)
-        for pairs in range(0, len(k), PAIRS // TILE):
-            i, j = k[pairs:pairs + PAIRS // TILE], t[pairs:pairs + PAIRS // TILE]
-            over = _over([x.index_select(0, i) for x in some], [x.index_select(0, j) for x in members], threshold)  # (P, 32)
-            gone[ranks.index_select(0, j)[over]] = True
+        for i, j in zip(k.split(TESTS // TILE), t.split(TESTS // TILE)):
+            mine, theirs = [x.index_select(0, i) for x in some], [x.index_select(0, j) for x in members]
+            over = _over(mine, theirs, threshold)  # (P, 32)
+            gone.index_fill_(0, ranks.index_select(0, j).masked_select(over), True)
     return gone
 
 

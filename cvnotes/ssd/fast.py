@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import distributed
 
 from cvnotes import shapes
-from cvnotes.boxes.fast import batched_nms, box_iou, decode
+from cvnotes.boxes.fast import batched_nms, box_iou, decode, pairwise
 from cvnotes.ssd import formulas
 
 
@@ -55,7 +55,7 @@ def match(boxes, default_boxes, *, iou_threshold=0.5):
     dtype = _computed(torch.promote_types(boxes.dtype, default_boxes.dtype))
     index = torch.full((len(default_boxes),), -1, device=boxes.device)
     if len(boxes) and len(default_boxes):
-        iou = box_iou(boxes.to(dtype), default_boxes.to(dtype))  # (M, D)
+        iou = pairwise("iou", boxes.to(dtype), default_boxes.to(dtype))  # (M, D)
         taken = (iou.amax(0) >= threshold).nonzero()[:, 0]
         index[taken] = iou[:, taken].argmax(0)
         objects = torch.arange(len(boxes), device=boxes.device)

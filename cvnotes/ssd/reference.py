@@ -215,7 +215,7 @@ def decimate_fc(weight, kernel_size, *, steps=(4, 1, 3, 3)):
 
     Raises ValueError where weight is no matrix, its columns are not C·KH·KW, or a step is below 1.
 
-    Source: Liu et al. (2016), section 3, "Base network"; Chen et al. (2015), section 3.1.
+    Source: Liu et al. (2016), section 3, "Base network"; Chen et al. (2015).
 
     >>> decimate_fc(np.arange(18.0).reshape(2, 9), 3, steps=(2, 1, 2, 2))
     array([[[[0., 2.],
