@@ -88,6 +88,22 @@ def test_inception_module_reduced_by_the_identity_is_the_naive_one_on_input_with
     assert differ.any()
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 12])  # filters of 24 numbers beside 3 to 432 of an image
+def test_inception_module_is_the_same_with_its_1x1_convolutions_apart_and_as_one(size, monkeypatch):
+    x, w = randn(1, 3, size, size), filled(InceptionWeights, *formulas.inception_shapes(*WIDTHS))
+    convolutions = []
+    conv2d = F.conv2d
+
+    def counted(*args, **kwargs):
+        convolutions.append(args)
+        return conv2d(*args, **kwargs)
+
+    monkeypatch.setattr(fast.F, "conv2d", counted)
+    result = fast.inception_module(x, w)
+    assert len(convolutions) == (4 if x.numel() > 3 * (2 + 4 + 1) else 6)
+    check([result], torch.from_numpy(reference.inception_module(x.numpy(), change(w, torch.Tensor.numpy))))
+
+
 def test_inception_module_takes_a_3x3_in_the_5x5_branch():
     x, w = randn(1, 3, 5, 5), filled(InceptionWeights, *formulas.inception_shapes(*WIDTHS))
     small = w._replace(w5=w.w5[:, :, 1:-1, 1:-1].contiguous())

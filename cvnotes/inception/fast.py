@@ -10,9 +10,10 @@ from cvnotes.inception import formulas
 def inception_module(x, weights):
     """Same contract as `reference.inception_module`.
 
-    All 1×1 convolutions that read x itself are one: their filters are laid on top of each other, and
-    the channels of the result are dealt out again, so x is read once and not three times. The rest is
-    torch's own operations. Stores the outputs of the reductions and of the pool beside the result.
+    Where x has more numbers than the filters, all 1×1 convolutions that read x itself are one: the
+    filters are laid on top of each other, and the channels of the result are dealt out again. So x is
+    read once and not three times, for a copy of the filters. The rest is torch's own operations.
+    Stores the outputs of the reductions and of the pool beside the result.
     """
     formulas.inception_module(x, weights)
     w = weights
@@ -28,10 +29,13 @@ def inception_module(x, weights):
 
 
 def _together(x, pairs):
-    """Return the layer of x for each pair (w, b) of 1×1 filters, from one convolution; None for (None, None)."""
+    """Return the layer of x for each pair (w, b) of 1×1 filters, None for (None, None); as one where that moves less."""
     there = [(w, b) for w, b in pairs if w is not None]
-    y = _layer(x, torch.cat([w for w, _ in there]), torch.cat([b for _, b in there]))
-    parts = iter(y.split([len(w) for w, _ in there], 1))
+    if len(there) > 1 and x.numel() > sum(w.numel() for w, _ in there):
+        y = _layer(x, torch.cat([w for w, _ in there]), torch.cat([b for _, b in there]))
+        parts = iter(y.split([len(w) for w, _ in there], 1))
+    else:
+        parts = iter([_layer(x, w, b) for w, b in there])
     return [None if w is None else next(parts) for w, _ in pairs]
 
 

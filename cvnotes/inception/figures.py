@@ -228,7 +228,7 @@ def speed_table(speed):
         for task, apart, one in (
             ("three 1×1", "apart", "as one"), ("module", "branch by branch", "fast.inception_module"),
         ):
-            cells.append(f"{number(1000 * default[case][task][apart]['seconds'], 2)} ms")
+            cells.append(f"{number(1000 * default[case][task][apart]['seconds'], 2)}\u00a0ms")
             cells += [f"{number(r[case][task][one]['ratio'][apart], 2)}\u00a0×" for r in (default, kept)]
         lines.append(f"| {case} | " + " | ".join(cells) + " |")
     return Markdown("\n".join(lines + ["", f"{layer_times.hardware(speed)}, forward."]))
