@@ -280,8 +280,8 @@ class _Canvas:
 
 
 DIFFICULTY = {  # of a scene: what each parameter may be
-    "size": (32, 1024), "objects": (0, 100), "sizes": (4, 512), "turn": (0, 180), "overlap": (0, 0.9), "contrast": (1, 120),
-    "texture": (0, 120), "noise": (0, 120), "crowds": (0, 1),
+    "size": (32, 1024), "objects": (0, 100), "sizes": (4, 512), "turn": (0, 180), "overlap": (0, 0.9),
+    "contrast": (1, 120), "texture": (0, 120), "noise": (0, 120), "crowds": (0, 1),
 }
 
 
@@ -301,8 +301,9 @@ def _check_difficulty(**difficulty):
                 raise ValueError(f"`{name}` (={value!r}) must be a number from {low} to {high}")
         else:
             shapes.integer(name, value, low, high)
-    if difficulty["sizes"][1] > difficulty["size"]:
-        raise ValueError(f"`sizes` (={tuple(difficulty['sizes'])}) must not exceed the image's {difficulty['size']} pixels")
+    sizes, size = difficulty["sizes"], difficulty["size"]
+    if sizes[1] > size:
+        raise ValueError(f"`sizes` (={tuple(sizes)}) must not exceed the image's {size} pixels")
 
 
 # --- sets of scenes ----------------------------------------------------------------------
@@ -429,8 +430,12 @@ class CocoFolder:
             pixels, np.clip(boxes, 0, (W, H, W, H)),  # COCO rounds to hundredths; see `SLACK`
             np.array([self._labels[annotation["category_id"]] for annotation in own], np.int64),
             np.array([annotation.get("iscrowd", 0) == 1 for annotation in own], bool),
-            np.array([annotation.get("area", annotation["bbox"][2] * annotation["bbox"][3]) for annotation in own], float),
+            np.array([_area(annotation) for annotation in own], float),
         )
+
+
+def _area(annotation):
+    return annotation.get("area", annotation["bbox"][2] * annotation["bbox"][3])
 
 
 def _read_image(path):
@@ -515,7 +520,8 @@ def problems_of(content, images=None):
     for number, category in enumerate(content["categories"]):
         name = category.get("name") if isinstance(category, dict) else None
         if isinstance(name, str) and first.setdefault(name, number) != number:
-            found.append(Problem(("categories", number), f"`name` (={name!r}) is also that of categories[{first[name]}]"))
+            reason = f"`name` (={name!r}) is also that of categories[{first[name]}]"
+            found.append(Problem(("categories", number), reason))
     known = {key: None if image is None else (image["width"], image["height"]) for key, image in sizes.items()}
     _checked(content["annotations"], "annotations", ANNOTATION, found, lambda one: _box_problem(one, known, classes))
     return found
@@ -537,6 +543,10 @@ def _is_number(value):
     return type(value) in (int, float) and abs(value) < 1e300  # neither NaN nor infinite, nor soon so
 
 
+def _is_box(value):
+    return isinstance(value, list) and len(value) == 4 and all(map(_is_number, value))
+
+
 # Of each kind of record, the keys that it must have: what they must be, in words, and the test.
 IMAGE = {
     "id": ("an integer", _is_integer), "file_name": ("a text", _is_text),
@@ -544,8 +554,8 @@ IMAGE = {
 }
 CATEGORY = {"id": ("an integer", _is_integer), "name": ("a text", _is_text)}
 ANNOTATION = {
-    "id": ("an integer", _is_integer), "image_id": ("an integer", _is_integer), "category_id": ("an integer", _is_integer),
-    "bbox": ("four finite numbers", lambda box: isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))),
+    "id": ("an integer", _is_integer), "image_id": ("an integer", _is_integer),
+    "category_id": ("an integer", _is_integer), "bbox": ("four finite numbers", _is_box),
 }
 OPTIONAL = {
     "iscrowd": ("0 or 1", lambda value: type(value) is int and value in (0, 1)),
@@ -771,7 +781,7 @@ def describe(data):
     sizes = [0, 0, 0]
     for annotation in examples:
         counts[data._labels[annotation["category_id"]]] += 1
-        area = annotation.get("area", annotation["bbox"][2] * annotation["bbox"][3])
+        area = _area(annotation)
         sizes[(area >= 32**2) + (area >= 96**2)] += 1
     crowds = sum(annotation.get("iscrowd", 0) for annotation in examples)
     lines = [

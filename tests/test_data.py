@@ -1,4 +1,4 @@
-"""Generated scenes are what they say, the same everywhere; folders in COCO's format are read, or refused with a reason."""
+"""Scenes are what they say, and the same everywhere; folders in COCO's format are read, or refused with a reason."""
 
 import copy
 import hashlib
@@ -298,14 +298,14 @@ def setting(kind, number, key, value):
     (setting("annotations", 3, "category_id", 0), "annotations[3]: `category_id` (=0) is that of no category"),
     (setting("annotations", 3, "category_id", True), "annotations[3]: `category_id` (=true) must be an integer"),
     (setting("annotations", 3, "bbox", [1, 2, 3]), "annotations[3]: `bbox` (=[1, 2, 3]) must be four finite numbers"),
-    (setting("annotations", 3, "bbox", [1, 2, 3, float("nan")]), "`bbox` (=[1, 2, 3, NaN]) must be four finite numbers"),
+    (setting("annotations", 3, "bbox", [1, 2, 3, float("nan")]), "`bbox` (=[1, 2, 3, NaN]) must be four finite"),
     (setting("annotations", 3, "bbox", [1, 2, float("inf"), 3]), "`bbox` (=[1, 2, Infinity, 3]) must be four finite"),
     (setting("annotations", 3, "bbox", [1, 2, 10**400, 3]), "must be four finite numbers"),
     (setting("annotations", 3, "bbox", ["1", 2, 3, 4]), 'annotations[3]: `bbox` (=["1", 2, 3, 4]) must be four finite'),
     (setting("annotations", 3, "bbox", [1, 2, 0, 4]), "annotations[3]: `bbox` (=[1, 2, 0, 4]) has no area"),
     (setting("annotations", 3, "bbox", [90, 9, 50, 4]), "reaches outside its image of 128 × 128 pixels"),
     (setting("annotations", 3, "bbox", [-1, 9, 50, 4]), "reaches outside its image of 128 × 128 pixels"),
-    (setting("annotations", 3, "bbox", [90, 80, 30, -4]), "has a negative width or height; it holds x, y, width, height"),
+    (setting("annotations", 3, "bbox", [90, 80, 30, -4]), "has a negative width or height; it holds x, y, width"),
     (setting("annotations", 3, "bbox", [128, 80, 0.01, 4]), "has no area within its image"),
     (setting("annotations", 3, "iscrowd", 2), "annotations[3]: `iscrowd` (=2) must be 0 or 1"),
     (setting("annotations", 3, "area", -1), "annotations[3]: `area` (=-1) must be a finite number, at least 0"),
@@ -324,7 +324,8 @@ def test_refusal_names_many_problems_and_counts_the_rest(changeable):
     with pytest.raises(ValueError) as refused:
         data.CocoFolder(path)
     lines = str(refused.value).splitlines()
-    assert len(lines) == data.SHOWN + 1 and lines[-1] == f"and {len(content['annotations']) - data.SHOWN} more in this file"
+    assert len(lines) == data.SHOWN + 1
+    assert lines[-1] == f"and {len(content['annotations']) - data.SHOWN} more in this file"
     assert f"{path / 'annotations.json'}: annotations[4]: " in lines[4]
 
 
