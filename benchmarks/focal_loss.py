@@ -1,4 +1,4 @@
-"""The focal loss and the matching of anchors, beside what a reader would write and one matrix product.
+"""The focal loss and the matching of anchors, beside what a reader would write, one matrix product, and a training step.
 
     python benchmarks/focal_loss.py        # writes chapters/data/focal_loss_speed.json, some minutes
 
@@ -8,13 +8,14 @@ The yardstick is `torch.mm` of two 1,024 × 1,024 matrices into a given output: 
 import torch
 import torch.nn.functional as F
 
-from cvnotes import bench
+from cvnotes import bench, models
 from cvnotes.boxes import fast as boxes_fast
 from cvnotes.focal_loss import fast
 
 YARDSTICK = "torch.mm, 1,024²"
 SHAPE = (8, 100_000, 20)  # images, anchors, classes
 IMAGES, OBJECTS, SIDE = 8, 20, 640
+STEP_SIDE, CLASSES = 512, 91  # of the image that RetinaNet learns from, in pixels, and its classes
 
 
 def plain(x, t, alpha=0.25, gamma=2.0):
@@ -38,6 +39,41 @@ def broadcast(boxes, anchors):
     """Matching by one array of all IoUs."""
     best, index = boxes_fast.box_iou(boxes, anchors).max(0)
     return torch.where(best < 0.4, -1, torch.where(best < 0.5, -2, index))
+
+
+def training_step(generator):
+    """Return the seconds of a training step of RetinaNet with one image, of its loss and matching, and of detection.
+
+    A network that has learned nothing finds nothing. So detection gets random numbers, of which half exceed the
+    score from which it looks at them: on each level it has as many boxes to decode and compare as it allows.
+    """
+    network = models.build("retinanet_resnet50_fpn", CLASSES)
+    size = (STEP_SIDE, STEP_SIDE)
+    images = torch.rand(1, 3, *size, generator=generator)
+    corner, side = torch.rand(2, OBJECTS, 2, generator=generator)
+    boxes = STEP_SIDE * torch.cat([0.7 * corner, 0.7 * corner + 0.02 + 0.28 * side], 1)
+    targets = [{"boxes": boxes, "labels": torch.randint(1, CLASSES, (OBJECTS,), generator=generator)}]
+    with torch.no_grad():
+        outputs = network(images)
+    found = outputs._replace(
+        logits=2 * torch.randn(outputs.logits.shape, generator=generator) - 3,
+        offsets=torch.randn(outputs.offsets.shape, generator=generator) / 5,
+    )
+
+    def step():
+        network.zero_grad()
+        sum(network.losses(network(images), targets).values()).backward()
+
+    def losses():
+        own = outputs._replace(
+            logits=outputs.logits.detach().requires_grad_(), offsets=outputs.offsets.detach().requires_grad_()
+        )
+        sum(network.losses(own, targets).values()).backward()
+
+    calls = {
+        "a step": step, "its loss and matching": losses, "detection, with NMS": lambda: network.detect(found, size)
+    }
+    return bench.compare(calls, rounds=7, warmup=1, patience=60)
 
 
 def measured(calls):
@@ -70,6 +106,7 @@ def measure():
     return {
         "logits": x.numel(), "logit_bytes": x.nbytes, "anchors": len(anchors), "images": IMAGES, "objects": OBJECTS,
         **{name: measured(calls) for name, calls in (("losses", losses), ("matching", matching))},
+        "step": {"times": training_step(generator)},
     }
 
 

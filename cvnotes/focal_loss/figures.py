@@ -157,7 +157,14 @@ def speed_table(speed):
         for name, result in results[key]["times"].items():
             ratio = 1.0 if name == first else result["ratio"][first]
             memory = number(results[key]["memory"][name] / 1e6, 1)
+            name = f"`{name}`" if name.startswith("fast.") else name
             lines.append(f"| {name} | {number(1000 * result['seconds'], 1)} ms | {number(ratio, 2)} × | {memory} MB |")
+        lines.append("")
+    if "step" in results:
+        lines += ["| RetinaNet, one image of 512 × 512 pixels, 91 classes | time | share of the step |", "|:--|--:|--:|"]
+        for name, result in results["step"]["times"].items():
+            share = result["ratio"].get("a step", 1.0)
+            lines.append(f"| {name} | {number(1000 * result['seconds'], 1)} ms | {number(100 * share, 1)}% |")
         lines.append("")
     hardware = speed["default"]["hardware"]
     lines.append(f"{hardware['processor']}, {hardware['threads']} threads, torch {hardware['torch']}, float32.")
