@@ -166,11 +166,25 @@ def exercises():
 
 
 @pytest.mark.parametrize("name, exercise", list(exercises()))
-def test_exercise_accepts_its_solution_and_refuses_each_wrong_answer(name, exercise):
+def test_exercise_accepts_its_solution_and_explains_each_mistake(name, exercise):
+    def in_a_kernel(source):
+        namespace = {}
+        exec(source, namespace)
+        return exercise.check(namespace[name])
+
     assert name == exercise.name
-    assert exercise.check_source(exercise.stub).status == "not yet"
-    assert exercise.check_source(exercise.solution).status == "right"
     assert len(exercise.wrong) >= (1 if exercise.plain else 3)
-    for hint, source in exercise.wrong.items():
-        verdict = exercise.check_source(source)
-        assert verdict.status == "wrong" and verdict.message.endswith(hint)
+    for check in (in_a_kernel, exercise.check_source):  # and as it is typed into a page
+        assert check(exercise.stub).status == "not yet"
+        assert check(exercise.solution).status == "right"
+        for hint, source in exercise.wrong.items():
+            verdict = check(source)
+            assert verdict.status == "wrong" and verdict.message.endswith(hint)
+
+
+def test_each_chapter_has_an_exercise_for_the_page():
+    plain = {}
+    for parameters in exercises():
+        chapter = parameters.values[1].path.partition(".exercises")[0]
+        plain[chapter] = plain.get(chapter, 0) + parameters.values[1].plain
+    assert len(plain) >= 8 and min(plain.values()) >= 1
