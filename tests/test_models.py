@@ -509,6 +509,7 @@ def test_xception_shortcut_takes_the_input_before_its_relu():
     ("mobilenet_v1", {"width_mult": 0}, "`width_mult` (=0) must be a finite number above 0"),
     ("mobilenet_v2", {"width_mult": math.nan}, "`width_mult` (=nan) must be a finite number above 0"),
     ("mobilenet_v2", {"width_mult": math.inf}, "`width_mult` (=inf) must be a finite number above 0"),
+    ("mobilenet_v2", {"width_mult": 1e308}, "`width_mult` (=1e+308) must be at most 1000"),
     ("mobilenet_v2", {"width_mult": True}, "`width_mult` (=True) must be a finite number above 0"),
     ("mobilenet_v2", {"width_mult": "1"}, "`width_mult` (='1') must be a finite number above 0"),
     ("shufflenet_v1", {"groups": 5}, "`groups` (=5) must be one of 1, 2, 3, 4, 8, as in the paper"),

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from cvnotes import shapes
-from cvnotes.models.network import Network, conv_bn, make_divisible, positive
+from cvnotes.models.network import Network, conv_bn, make_divisible, width_multiplier
 
 # The paper's table, one row for each depthwise and pointwise pair: filters, stride.
 PAIRS = (
@@ -43,7 +43,7 @@ class MobileNetV1(Network):
 
     def __init__(self, num_classes=1000, width_mult=1.0):
         super().__init__()
-        positive("width_mult", width_mult)
+        width_multiplier(width_mult)
         channels = make_divisible(32 * width_mult)
         layers = [conv_bn(3, channels, stride=2)]  # 112 × 112
         for filters, stride in PAIRS:

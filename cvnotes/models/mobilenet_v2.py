@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from cvnotes import shapes
-from cvnotes.models.network import Network, conv_bn, make_divisible, positive
+from cvnotes.models.network import Network, conv_bn, make_divisible, width_multiplier
 
 # The paper's table: expansion t, channels c, repeats n, stride s of the first.
 BOTTLENECKS = (
@@ -61,7 +61,7 @@ class MobileNetV2(Network):
 
     def __init__(self, num_classes=1000, width_mult=1.0):
         super().__init__()
-        positive("width_mult", width_mult)
+        width_multiplier(width_mult)
         channels = make_divisible(32 * width_mult)
         last = make_divisible(1280 * max(1.0, width_mult))
         layers = [conv_bn(3, channels, stride=2, activation=nn.ReLU6)]  # 112 × 112

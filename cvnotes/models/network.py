@@ -12,6 +12,7 @@ from torch import nn
 
 from cvnotes import shapes
 
+LARGEST_MULTIPLIER = 1000  # of all widths
 LARGEST_SIDE = 4096  # in pixels, where the search for a side that works ends
 
 
@@ -89,6 +90,13 @@ def positive(name, value):
     """Check that the argument `name` is a finite number above 0, and return it."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
         raise ValueError(f"`{name}` (={value!r}) must be a finite number above 0")
+    return value
+
+
+def width_multiplier(value):
+    """Check that `width_mult` is a number above 0 that makes widths which can be counted, and return it."""
+    if positive("width_mult", value) > LARGEST_MULTIPLIER:
+        raise ValueError(f"`width_mult` (={value}) must be at most {LARGEST_MULTIPLIER}")
     return value
 
 
