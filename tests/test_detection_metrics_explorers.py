@@ -231,3 +231,39 @@ def test_three_papers_show_what_they_are_for():
     assert coco["recall"].item() == 1 and "find 7 of 8 objects" in explorers.three_papers(**state)[1]
     _, sentence = explorers.three_papers(shift=0, shifted="all")
     assert sentence.startswith("No box is shifted. ")
+
+
+# --- what the page says ----------------------------------------------------------------
+
+
+def test_try_this_of_threshold_walk_happens():
+    for step, precision in ((14, "9 / 14 = 0.643"), (20, "9 / 20 = 0.450")):
+        _, sentence = explorers.threshold_walk("good", step)
+        assert f"precision {precision}" in sentence and "VOC07 0.806, VOC10 0.786, COCO 0.788" in sentence
+    good, unsure = (explorers.RANKINGS[name][0] for name in ("good", "sure of its misses"))
+    assert set(good[14:]) == {"-"} and unsure.startswith("---") and unsure.count("+") == good.count("+")
+    _, sentence = explorers.threshold_walk("sure of its misses", 20)
+    assert "VOC07 0.538, VOC10 0.532, COCO 0.532" in sentence
+    for before, after in ((0.806, 0.538), (0.786, 0.532), (0.788, 0.532)):
+        assert abs(after / before - 2 / 3) < 0.02
+    _, sentence = explorers.threshold_walk("finds half", 20, "VOC07")
+    assert "recall 5 / 10" in sentence and "VOC07 0.501, VOC10 0.451, COCO 0.457" in sentence
+    assert "at 11 recalls; 6 of them are reached" in sentence
+
+
+def test_try_this_of_three_papers_happens():
+    for shift, coco in ((0, "0.671"), (10, "0.405")):
+        _, sentence = explorers.three_papers(shift)
+        assert "find 8 of 8 objects: VOC07 0.844, VOC10 0.844" in sentence and f"over ten IoUs is {coco}" in sentence
+    for plus_one, found, voc in ((False, 7, "0.750"), (True, 8, "0.844")):
+        _, sentence = explorers.three_papers(20, "the least sure half", plus_one=plus_one)
+        assert f"find {found} of 8 objects" in sentence and f"VOC10 {voc}" in sentence
+        assert "over ten IoUs is 0.469" in sentence
+    x1, y1, x2, y2 = small = min(explorers.OBJECTS, key=lambda box: (box[2] - box[0]) * (box[3] - box[1]))
+    assert (x2 - x1, y2 - y1) == (12, 12)
+    # it is the one that is lost
+    (i,) = [i for i, found in enumerate(explorers.FOUND) if found[1] == explorers.OBJECTS.index(small)]
+    box = explorers.detections(20, "the least sure half")[i]
+    for more, found in ((0, False), (1, True)):
+        ours, theirs = ((*one[:2], one[2] + more, one[3] + more) for one in (box, small))
+        assert (formulas.overlap(ours, theirs) >= 0.5) == found

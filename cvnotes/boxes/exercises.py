@@ -125,7 +125,7 @@ _SSD = (0.1, 0.1, 0.2, 0.2)
 
 decode = Exercise(
     name="decode",
-    stub=_DECODE + "# offset is (tx, ty, tw, th), anchor (x1, y1, x2, y2); return the box's corners\n    ...\n",
+    stub=_DECODE + "# offset is (tx, ty, tw, th), anchor (x1, y1, x2, y2)\n    # return the box's corners\n    ...\n",
     solution=_DECODE + _UNPACK + """\
 x = (x1 + x2) / 2 + variances[0] * tx * w
     y = (y1 + y2) / 2 + variances[1] * ty * h

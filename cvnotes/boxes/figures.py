@@ -2,6 +2,7 @@
 
 from cvnotes.boxes import formulas
 from cvnotes.explorer import Picture, number
+from cvnotes.explorer.drawing import image_uri
 from cvnotes.notebooks import style
 
 NAMES = {"iou": "IoU", "generalized": "GIoU", "distance": "DIoU", "complete": "CIoU"}
@@ -172,6 +173,35 @@ def scene():
     return (
         [list(box) for _, _, box in SCENE], [score for _, score, _ in SCENE], [words.index(word) for word, _, _ in SCENE]
     )
+
+
+def real_scene(path):
+    """Return what a trained detector proposes in one scene: a dict of arrays, the surest box first.
+
+    What `benchmarks/boxes_outputs.py` wrote down: boxes (N, 4) in pixels, scores and labels (N,); the scene in grey,
+    `image` (128, 128), and what is to be found, `truth.boxes` and `truth.labels`.
+    """
+    from safetensors.numpy import load_file
+
+    dtypes = {"boxes": "float64", "scores": "float64", "labels": "int64", "image": "int64"}
+    return {name: x.astype(dtypes[name.removeprefix("truth.")]) for name, x in load_file(path).items()}
+
+
+def draw_real_scene(found, *sets, scale=1.5):
+    """Return SVG text: for each of two sets of indices, the scene with those boxes; the surer, the thicker."""
+    image = found["image"]
+    height, width = image.shape
+    picture, href = Picture(400, int(scale * height) + 32, ""), image_uri(image.tolist())
+    for i, (words, indices) in enumerate(sets):
+        left, top = 202 * i + 2, 26
+        picture.text(left + scale * width / 2, 18, words, 15)
+        picture.image(left, top, scale * width, scale * height, href)
+        for j in reversed(list(indices)):
+            x1, y1, x2, y2 = (scale * value for value in found["boxes"][j].tolist())
+            picture.rect(
+                left + x1, top + y1, x2 - x1, y2 - y1, "none", "kernel", 0.7 + 2.3 * float(found["scores"][j])
+            )
+    return picture.svg()
 
 
 def speed_table(speed):

@@ -13,9 +13,11 @@ def _match(overlaps, threshold):
 
 match = Exercise(
     name="match",
-    stub=_MATCH + "# overlaps[i][j]: IoU of detection i with object j; the detections stand by falling score;\n"
-         "    # each takes the object it overlaps most of those that are left, if that is `threshold` or more;\n"
-         "    # return a list: the index of the object, or -1\n    ...\n",
+    stub=_MATCH + "# overlaps[i][j]: IoU of detection i with object j\n"
+         "    # the detections stand by falling score; each takes the object\n"
+         "    # that it overlaps most, of those that are left and that it\n"
+         "    # overlaps by `threshold` or more\n"
+         "    # return a list: the index of each one's object, or -1\n    ...\n",
     solution=_MATCH + """\
 taken, found = set(), []
     for row in overlaps:
@@ -155,7 +157,7 @@ def _eleven_points(recall, precision):
 
 eleven_points = Exercise(
     name="eleven_points",
-    stub=_ELEVEN + "# two lists, a point for each detection; return VOC 2007's average precision\n    ...\n",
+    stub=_ELEVEN + "# two lists, a point for each detection\n    # return VOC 2007's average precision\n    ...\n",
     solution=_ELEVEN + """\
 total = 0.0
     for i in range(11):
@@ -205,8 +207,9 @@ def _outcome(object_area, detection_area, least, most):
 
 outcome = Exercise(
     name="outcome",
-    stub=_OUTCOME + "# object_area: the area of the object that the detection takes, or None where it takes none;\n"
-         '    # return "hit", "miss" or "left out" for objects of `least` to `most` square pixels\n    ...\n',
+    stub=_OUTCOME + "# object_area: the area of the object that the detection takes,\n"
+         "    # or None where it takes none\n"
+         '    # return "hit", "miss" or "left out", for objects of\n    # `least` to `most` square pixels\n    ...\n',
     solution=_OUTCOME + """\
 if object_area is not None:
         return "hit" if least <= object_area <= most else "left out"
@@ -266,9 +269,9 @@ def _curve(scores, hits, objects):
 
 curve = Exercise(
     name="curve",
-    stub=_CURVE + "# scores (N,) and hits (N,) of bool, of all images one after the other, in any order;\n"
-         "    # return two arrays (N,): recall and precision after each detection, by falling score;\n"
-         "    # equal scores keep their order\n    ...\n",
+    stub=_CURVE + "# scores (N,) and hits (N,) of bool, of all images, in any order\n"
+         "    # return two arrays (N,): recall and precision after each\n"
+         "    # detection, by falling score; equal scores keep their order\n    ...\n",
     solution=_CURVE + """\
 found = hits[np.argsort(-scores, kind="stable")].cumsum()
     return found / objects, found / np.arange(1, len(hits) + 1)

@@ -94,6 +94,32 @@ def scenes(images=120, classes=4, seed=0):
     return truth, found
 
 
+def real_sets(path, zoom=2.0):
+    """Return what is to be found in 200 scenes, and what two trained detectors found there: (truth, {name: found}).
+
+    What `benchmarks/detection_metrics_outputs.py` wrote down. Coordinates are multiplied by `zoom` and areas by its
+    square: overlaps stay what they are, but COCO's limits of sizes lie at 16 and 48 pixels of these small scenes.
+    """
+    from safetensors.numpy import load_file
+
+    stored, sets = load_file(path), {}
+    images = range(int(stored["truth.image"].max()) + 1)
+    for name in sorted({key.partition(".")[0] for key in stored}):
+        rows = {key.partition(".")[2]: x for key, x in stored.items() if key.startswith(f"{name}.")}
+        where = rows.pop("image")
+        rows["labels"] = rows["labels"].astype(np.int64)
+        for field, factor in (("boxes", zoom), ("area", zoom**2)):
+            if field in rows:
+                rows[field] = rows[field].astype(np.float64) * factor
+        sets[name] = [{field: x[where == i] for field, x in rows.items()} for i in images]
+    return sets.pop("truth"), sets
+
+
+def of_class(images, label):
+    """Return the images with the boxes of one class alone."""
+    return [{field: x[image["labels"] == label] for field, x in image.items()} for image in images]
+
+
 def to_tensors(images):
     """Return the images with tensors in place of arrays, for the fast version."""
     import torch
@@ -226,6 +252,36 @@ def plot_interpolations(recall, precision):
         return figure
 
 
+def class_curve(truth, found, label, iou_threshold=0.5):
+    """Return recall and precision of the detections of one class, at one IoU; what lies in a crowd is left out."""
+    truth, found = of_class(truth, label), of_class(found, label)
+    hits = [hit for _, hit, _ in ranking(truth, found, iou_threshold) if hit is not None]
+    counted = sum(int((image["iscrowd"] == 0).sum()) for image in truth)
+    return formulas.precision_recall(hits, counted)
+
+
+DETECTORS = {"ssd": ("SSD", "#0072b2"), "retinanet": ("RetinaNet", "#d55e00")}
+
+
+def plot_detectors(curves):
+    """Plot {detector: (recall, precision)}, each with its envelope."""
+    from matplotlib.figure import Figure
+
+    with style(figure_figsize=(5.6, 3.6)):
+        figure = Figure()
+        axes = figure.add_subplot()
+        for name, (recall, precision) in curves.items():
+            word, colour = DETECTORS[name]
+            axes.plot(recall, precision, color=colour, lw=0.8, alpha=0.5)
+            axes.step(
+                [0, *recall, recall[-1]], [1, *formulas.envelope(precision), 0], where="pre", color=colour, label=word
+            )
+        axes.set(xlim=(0, 1.015), ylim=(0, 1.03), xlabel="recall", ylabel="precision")
+        axes.set(xticks=[i / 5 for i in range(6)], yticks=[i / 5 for i in range(6)])
+        axes.legend(loc="lower left")
+        return figure
+
+
 def steps():
     """Return the settings from VOC 2007 to COCO, one change at a time: a list of (words, options)."""
     everything = {"areas": [(0, float("inf"))], "max_detections": [None]}
@@ -305,6 +361,16 @@ def summary_table(summary):
 
     lines = ["| name | | value |", "|:--|:--|--:|"]
     lines += [f"| {name} | {SAID[name]} | {number(value, 4)} |" for name, value in summary.items()]
+    return Markdown("\n".join(lines))
+
+
+def summaries_table(summaries):
+    """Return COCO's twelve figures of several detectors as Markdown, a column for each."""
+    from IPython.display import Markdown
+
+    lines = ["| |" + "".join(f" {DETECTORS[name][0]} |" for name in summaries), "|:--|" + "--:|" * len(summaries)]
+    for name in formulas.SUMMARY:
+        lines.append(f"| {name} |" + "".join(f" {number(summary[name], 3)} |" for summary in summaries.values()))
     return Markdown("\n".join(lines))
 
 
