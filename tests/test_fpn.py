@@ -1,0 +1,390 @@
+"""The chapter on feature pyramids against other oracles, published figures, and bad input."""
+
+import json
+import math
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.autograd import gradcheck
+
+from cvnotes import cost
+from cvnotes.checking import Exercise
+from cvnotes.focal_loss import fast as focal_fast
+from cvnotes.fpn import exercises, fast, figures, formulas, reference
+from cvnotes.models import fpn as models
+
+PUBLISHED = json.loads((Path(__file__).parent / "data" / "state_dict_fasterrcnn_resnet50_fpn.json").read_text())["state_dict"]
+
+
+def maps(*shape, seed=0, dtype=torch.float64):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def both(name, *args, **options):
+    """Return what the reference and the fast version give for tensors, both as tensors."""
+    given = getattr(reference, name)(*[a.numpy() if isinstance(a, torch.Tensor) else a for a in args], **options)
+    return torch.from_numpy(np.asarray(given)), getattr(fast, name)(*args, **options)
+
+
+def as_arrays(pairs):
+    return [(w.numpy(), None if b is None else b.numpy()) for w, b in pairs]
+
+
+# --- upsampling ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(10, 14), (5, 7), (9, 13), (10, 7), (5, 30), (31, 8)])
+def test_upsample_nearest_is_torchs(size):
+    x = maps(2, 3, 5, 7)
+    wanted = F.interpolate(x, size, mode="nearest")
+    for result in both("upsample_nearest", x, size):
+        assert torch.equal(result, wanted)
+
+
+@pytest.mark.parametrize("size", range(1, 12))
+def test_upsample_nearest_to_the_double_repeats_each_place(size):
+    x = maps(1, 2, size, size)
+    for result in both("upsample_nearest", x, 2 * size):
+        assert torch.equal(result, x.repeat_interleave(2, 2).repeat_interleave(2, 3))
+
+
+@pytest.mark.parametrize("size, larger, first", [(10, 470, 47), (102, 4794, 47)])
+def test_upsample_nearest_is_exact_where_a_rounded_ratio_is_a_place_too_early(size, larger, first):
+    """In single precision, 47 · (10 / 470) comes out below 1: torch's kernel copies place 0 there."""
+    x = torch.arange(size, dtype=torch.float32)[None, None, None]
+    wanted = torch.tensor([math.floor(Fraction(i * size, larger)) for i in range(larger)], dtype=torch.float32)
+    for result in both("upsample_nearest", x, (1, larger)):
+        assert torch.equal(result[0, 0, 0], wanted)
+    theirs = F.interpolate(x, (1, larger), mode="nearest")[0, 0, 0]
+    differ = (theirs != wanted).nonzero().flatten().tolist()
+    assert differ[0] == first and (theirs <= wanted).all()
+
+
+def test_sizes_of_a_pyramid_are_those_of_repeated_halving():
+    for size in range(1, 1400):
+        side = size
+        for level in range(1, 8):
+            side = (side + 1) // 2
+            assert formulas.level_size(size, level) == side
+
+
+# --- the pyramid -----------------------------------------------------------------------
+
+
+def network(channels, width=6, seed=0):
+    """Return the model of the book with random weights, biases too, and its weights as pairs."""
+    torch.manual_seed(seed)
+    model = models.FeaturePyramidNetwork(channels, width).double()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    pairs = [[(block[0].weight.detach(), block[0].bias.detach()) for block in blocks]
+             for blocks in (model.inner_blocks, model.layer_blocks)]
+    return model, *pairs
+
+
+@pytest.mark.parametrize("sizes", [
+    [(16, 24), (8, 12), (4, 6), (2, 3)], [(17, 25), (9, 13), (5, 7), (3, 4)], [(13, 9), (7, 5)], [(5, 5)],
+    [(167, 3), (84, 2), (42, 1)],
+])
+def test_feature_pyramid_is_the_model_with_the_same_weights(sizes):
+    channels = [3, 5, 4, 7][:len(sizes)]
+    model, lateral, output = network(channels)
+    features = [maps(2, C, *size, seed=C) for C, size in zip(channels, sizes)]
+    wanted = model(features)
+    ours = fast.feature_pyramid(features, lateral, output)
+    loops = reference.feature_pyramid([c.numpy() for c in features], as_arrays(lateral), as_arrays(output))
+    assert len(ours) == len(loops) == len(wanted) == len(sizes)
+    for a, b, c, size in zip(ours, loops, wanted, sizes):
+        assert a.shape == (2, 6, *size)
+        torch.testing.assert_close(a, c)
+        torch.testing.assert_close(torch.from_numpy(b), c)
+
+
+def test_feature_pyramid_is_conv_and_interpolate():
+    """Written out with torch.nn.functional alone, for two levels."""
+    fine, coarse = maps(1, 3, 6, 8), maps(1, 4, 3, 4, seed=1)
+    l2, l3, o2, o3 = maps(5, 3, 1, 1), maps(5, 4, 1, 1, seed=2), maps(2, 5, 3, 3, seed=3), maps(2, 5, 3, 3, seed=4)
+    M3 = F.conv2d(coarse, l3)
+    M2 = F.conv2d(fine, l2) + F.interpolate(M3, scale_factor=2, mode="nearest")
+    wanted = [F.conv2d(M2, o2, padding=1), F.conv2d(M3, o3, padding=1)]
+    for a, b in zip(fast.feature_pyramid([fine, coarse], [(l2, None), (l3, None)], [(o2, None), (o3, None)]), wanted):
+        torch.testing.assert_close(a, b)
+
+
+def test_a_pyramid_is_linear_in_its_maps():
+    """No ReLU on the way: what the chapter says of it."""
+    model, lateral, output = network([2, 3])
+    a, b = ([maps(1, 2, 6, 6, seed=s), maps(1, 3, 3, 3, seed=s + 9)] for s in (0, 1))
+    nothing = [torch.zeros_like(c) for c in a]
+    of = lambda c: fast.feature_pyramid(c, lateral, output)  # noqa: E731
+    for both_, one, other, none in zip(of([x + y for x, y in zip(a, b)]), of(a), of(b), of(nothing)):
+        torch.testing.assert_close(both_, one + other - none)
+
+
+def test_the_coarsest_reaches_every_level_and_the_finest_only_its_own():
+    model, lateral, output = network([2, 2, 2])
+    features = [maps(1, 2, 8 // 2**k, 8 // 2**k, seed=k).requires_grad_() for k in range(3)]
+    levels = fast.feature_pyramid(features, lateral, output)
+    for i, level in enumerate(levels):
+        reached = torch.autograd.grad(level.sum(), features, retain_graph=True, allow_unused=True)
+        assert [g is not None for g in reached] == [k >= i for k in range(3)]
+
+
+def test_fast_passes_gradcheck():
+    model, lateral, output = network([2, 3], 2)
+    features = [maps(1, 2, 5, 3).requires_grad_(), maps(1, 3, 3, 2, seed=1).requires_grad_()]
+    lateral, output = ([(w.clone().requires_grad_(), b.clone().requires_grad_()) for w, b in p] for p in (lateral, output))
+    flat = features + [x for pair in lateral + output for x in pair]
+
+    def run(f0, f1, *rest):
+        pairs = list(zip(rest[::2], rest[1::2]))
+        return tuple(fast.feature_pyramid([f0, f1], pairs[:2], pairs[2:]))
+
+    assert gradcheck(run, flat)
+    for size in ((4, 6), (5, 4)):
+        assert gradcheck(lambda x: fast.upsample_nearest(x, size), maps(1, 2, 2, 3).requires_grad_())
+
+
+def test_arguments_are_not_written_into():
+    model, lateral, output = network([2, 3])
+    features = [maps(1, 2, 4, 4), maps(1, 3, 2, 2)]
+    before = [x.clone() for x in features]
+    fast.feature_pyramid(features, lateral, output)
+    assert all(torch.equal(a, b) for a, b in zip(features, before))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_other_precisions_keep_their_dtype(dtype):
+    model, lateral, output = network([2, 3])
+    low = lambda pairs: [(w.to(dtype), b.to(dtype)) for w, b in pairs]  # noqa: E731
+    features = [maps(1, 2, 4, 4, dtype=dtype), maps(1, 3, 2, 2, dtype=dtype)]
+    levels = fast.feature_pyramid(features, low(lateral), low(output))
+    wanted = fast.feature_pyramid([c.double() for c in features], lateral, output)
+    tolerance = {torch.float32: 1e-5, torch.float16: 0.02, torch.bfloat16: 0.15}[dtype]
+    for level, exact in zip(levels, wanted):
+        assert level.dtype == dtype
+        torch.testing.assert_close(level.double(), exact, rtol=tolerance, atol=tolerance)
+
+
+def test_no_images_give_levels_of_none():
+    model, lateral, output = network([2, 3])
+    features = [torch.zeros(0, 2, 4, 4, dtype=torch.float64), torch.zeros(0, 3, 2, 2, dtype=torch.float64)]
+    assert [level.shape for level in fast.feature_pyramid(features, lateral, output)] == [(0, 6, 4, 4), (0, 6, 2, 2)]
+    given = reference.feature_pyramid([c.numpy() for c in features], as_arrays(lateral), as_arrays(output))
+    assert [level.shape for level in given] == [(0, 6, 4, 4), (0, 6, 2, 2)]
+
+
+# --- the level of a box ----------------------------------------------------------------
+
+
+def exact_level(w, h, k0=4, size0=224, lowest=2, highest=5):
+    """⌊k0 + ½·log₂(w·h / size0²)⌋ in fractions: the largest k with 4^(k − k0) ≤ w·h / size0²."""
+    ratio, k = Fraction(w) * Fraction(h) / Fraction(size0) ** 2, lowest
+    while k < highest and Fraction(4) ** (k + 1 - k0) <= ratio:
+        k += 1
+    return k
+
+
+def test_box_level_is_exact_at_its_borders():
+    sides = [n + d for n in (28, 56, 112, 224, 448, 896) for d in (-1, 0, 1)] + [0, 1, 2000]
+    pairs = [(w, h) for w in sides for h in sides] + [(56, 224), (448, 112), (1792, 28), (64, 196), (63, 199)]
+    boxes = torch.tensor([[3.0, 5.0, 3.0 + w, 5.0 + h] for w, h in pairs], dtype=torch.float64)
+    for options in ({}, {"lowest": -2, "highest": 8}, {"k0": 3, "size0": 112}, {"lowest": 3, "highest": 7}):
+        wanted = torch.tensor([exact_level(w, h, **options) for w, h in pairs])
+        for result in both("box_level", boxes, **options):
+            assert torch.equal(result, wanted)
+
+
+def test_box_level_a_last_digit_below_the_border_is_below():
+    for side, level in ((112.0, 3), (224.0, 4), (448.0, 5)):
+        less = float(np.nextafter(side, 0))
+        boxes = torch.tensor([[0, 0, side, side], [0, 0, less, less]], dtype=torch.float64)
+        for result in both("box_level", boxes):
+            assert result.tolist() == [level, level - 1]
+
+
+def test_box_level_is_the_published_formula_away_from_borders():
+    """torchvision 0.28.0, ops/poolers.py, LevelMapper: floor(k0 + log2(s / s0) + 1e-6), clamped."""
+    random = np.random.default_rng(0)
+    boxes = np.zeros((5000, 4))
+    boxes[:, 2:] = 2 ** random.uniform(2, 11, (5000, 2))
+    exponent = 4 + np.log2(np.sqrt(boxes[:, 2] * boxes[:, 3]) / 224)
+    boxes, exponent = boxes[abs(exponent - exponent.round()) > 1e-5], exponent[abs(exponent - exponent.round()) > 1e-5]
+    wanted = torch.from_numpy(np.floor(exponent + 1e-6).clip(2, 5)).long()
+    for result in both("box_level", torch.from_numpy(boxes)):
+        assert torch.equal(result, wanted)
+    assert len(boxes) > 4900 and set(wanted.tolist()) == {2, 3, 4, 5}
+
+
+def test_box_level_figures_of_the_paper():
+    """Lin et al. (2017), section 4.2: k0 = 4 for 224², and half of it is one level finer; levels P2 to P5."""
+    boxes = torch.tensor([[0.0, 0, 224, 224], [0, 0, 112, 112], [0, 0, 1, 1], [0, 0, 1e4, 1e4], [7, 7, 7, 90]])
+    for result in both("box_level", boxes):
+        assert result.tolist() == [4, 3, 2, 5, 2] and result.dtype == torch.int64
+
+
+def test_no_boxes_have_no_levels():
+    for result in both("box_level", torch.zeros(0, 4)):
+        assert result.shape == (0,) and result.dtype == torch.int64
+
+
+def test_a_box_measures_14_to_28_places_on_its_own_level():
+    for side in range(56, 896):
+        assert 14 <= side / 2 ** formulas.box_level(side, side) < 28
+
+
+# --- spectra ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [8, 16, 31])
+def test_nearest_gain_is_that_of_repeated_samples(n):
+    """Y(f) is X(2f) times |1 + e^−iω|: the copy above ¼ as well. By numpy's transform."""
+    x = np.random.default_rng(0).standard_normal(n)
+    X, Y = np.fft.fft(x), np.fft.fft(np.repeat(x, 2))
+    for k in range(n + 1):
+        assert abs(Y[k]) == pytest.approx(2 * abs(X[k % n]) * formulas.nearest_gain(k / (2 * n)), abs=1e-9)
+        z = (np.roll(np.repeat(x, 2), 1) + 2 * np.repeat(x, 2) + np.roll(np.repeat(x, 2), -1)) / 4
+        assert abs(np.fft.fft(z)[k]) == pytest.approx(abs(Y[k]) * formulas.binomial_gain(k / (2 * n)), abs=1e-9)
+
+
+def test_share_above_counts_frequencies_across_and_down():
+    across = np.cos(2 * np.pi * 3 * np.arange(8) / 8) * np.ones((8, 1))  # 3/8 of a period a place
+    slow = np.cos(2 * np.pi * np.arange(8) / 8) * np.ones((8, 1))
+    power = [np.abs(np.fft.fft2(x)) ** 2 for x in (across, across.T, slow, slow + across)]
+    assert [round(figures.share_above(p), 6) for p in power] == [1, 1, 0, 0.5]
+    quarter = np.cos(2 * np.pi * 2 * np.arange(8) / 8) * np.ones((8, 1))
+    assert figures.share_above(np.abs(np.fft.fft2(quarter)) ** 2) < 1e-9  # ¼ itself is not above
+
+
+# --- published figures -----------------------------------------------------------------
+
+
+def test_names_and_shapes_of_the_published_weights():
+    """The state_dict of torchvision 0.28.0's fasterrcnn_resnet50_fpn, as far as it is backbone."""
+    with torch.device("meta"):
+        network = models.BackboneWithFPN(2, models.Subsampling())
+    ours = {f"backbone.{key}": list(value.shape) for key, value in network.state_dict().items()}
+    wanted = {key: shape for key, shape in PUBLISHED.items() if key.startswith("backbone.")}
+    assert list(ours) == list(wanted) and ours == wanted
+    assert sum(key.startswith("backbone.fpn.") for key in wanted) == 16
+
+
+def test_parameters_of_the_pyramid_and_its_head():
+    size = lambda *starts: sum(math.prod(shape) for key, shape in PUBLISHED.items() if key.startswith(starts))  # noqa: E731
+    assert size("backbone.fpn.inner") == 984_064
+    assert size("backbone.fpn.layer") == 2_360_320
+    assert size("rpn.head") == 593_935
+    assert PUBLISHED["rpn.head.cls_logits.weight"] == [3, 256, 1, 1]  # three anchors a place, one score each
+    assert PUBLISHED["rpn.head.bbox_pred.weight"] == [12, 256, 1, 1]
+    assert cost.conv2d(256, 256, 3, 1, bias=True).params + cost.conv2d(256, 15, 1, 1, bias=True).params == 593_935
+
+
+@pytest.fixture(scope="module")
+def table():
+    with torch.device("meta"):
+        return cost.trace(models.BackboneWithFPN(2, models.Subsampling()), (1, 3, 800, 1344))
+
+
+def test_sizes_and_costs_that_the_chapter_tells(table):
+    rows = {row.name: row for row in table if row.name.startswith("fpn.") and row.cost.params}
+    assert sum(row.cost.params for row in rows.values()) == 3_344_384
+    sizes = [rows[f"fpn.layer_blocks.{k}.0"].output_shape[2:] for k in range(4)]
+    assert sizes == [(200, 336), (100, 168), (50, 84), (25, 42)]
+    assert sizes == [tuple(formulas.level_size(side, k) for side in (800, 1344)) for k in (2, 3, 4, 5)]
+    macs = sum(row.cost.macs for row in rows.values())
+    assert macs == 60_899_328_000
+    assert rows["fpn.layer_blocks.0.0"].cost.macs / macs == pytest.approx(0.651, abs=5e-4)
+    assert macs / table.total.macs == pytest.approx(0.410, abs=5e-4)
+
+
+def test_anchors_of_the_proposal_network():
+    """Lin et al. (2017), section 4.1: areas 32² to 512² on P2 to P6, ratios 1:2, 1:1, 2:1: 15 anchors over the pyramid."""
+    anchors = focal_fast.retinanet_anchors(
+        (800, 1344), strides=(4, 8, 16, 32, 64), sizes=(32, 64, 128, 256, 512), scales=(1.0,), dtype="float64"
+    )
+    places = [formulas.level_size(800, k) * formulas.level_size(1344, k) for k in range(2, 7)]
+    assert len(anchors) == 3 * sum(places) == 268_569
+    areas = [(level[:, 2:] - level[:, :2]).prod(1) for level in anchors.split([3 * n for n in places])]
+    for area, side in zip(areas, (32, 64, 128, 256, 512)):
+        torch.testing.assert_close(area, torch.full_like(area, side**2))
+
+
+# --- bad input -------------------------------------------------------------------------
+
+_X, _W, _V = np.zeros((1, 2, 4, 4)), np.zeros((3, 2, 1, 1)), np.zeros((5, 3, 3, 3))
+_SMALL = np.zeros((1, 2, 2, 2))
+_OK = ([_X, _SMALL], [(_W, None)] * 2, [(_V, None)] * 2)
+_BAD_BOX = np.array([[0.0, 0.0, 2.0, 2.0], [3.0, 1.0, 1.0, 3.0]])
+
+REFUSED = [
+    ("upsample_nearest", (_X, (2, 8)), {}, "`size` (=(2, 8)) must not be below the 4 × 4 of `x`"),
+    ("upsample_nearest", (_X, 0), {}, "`size` (=0) must be at least 1"),
+    ("upsample_nearest", (_X[0], 8), {}, "`x` has the shape (2, 4, 4); "),
+    ("feature_pyramid", ([], [], []), {}, "`features` is empty; at least 1 map is needed"),
+    ("feature_pyramid", (_X, *_OK[1:]), {}, "`features` (a "),
+    ("feature_pyramid", (_OK[0], _OK[1][:1], _OK[2]), {},
+     "`lateral` has 1 convolutions; 2 are needed, as `features` has"),
+    ("feature_pyramid", (_OK[0][::-1], *_OK[1:]), {},
+     "`features[1]` is 4 × 4; it must not exceed the 2 × 2 of `features[0]`: maps go from fine to coarse"),
+    ("feature_pyramid", ([_X, np.zeros((2, 2, 2, 2))], *_OK[1:]), {}, "`features[1]` has 2 images; `features[0]` has 1"),
+    ("feature_pyramid", ([_X, np.zeros((1, 7, 2, 2))], *_OK[1:]), {}, "`lateral[1]` takes 2 channels; `features[1]` has 7"),
+    ("feature_pyramid", (_OK[0], [(_W, None), (np.zeros((4, 2, 1, 1)), None)], _OK[2]), {},
+     "`lateral[1]` gives 4 channels; `lateral[0]` gives 3, and they are added"),
+    ("feature_pyramid", (_OK[0], _OK[1], [(_V, None), (np.zeros((5, 3, 1, 1)), None)]), {},
+     "`output[1]` is 1 × 1; 3 × 3 is needed"),
+    ("feature_pyramid", (_OK[0], [(_W, np.zeros(2)), (_W, None)], _OK[2]), {}, "`lateral[0][1]` has the shape (2,); "),
+    ("feature_pyramid", (_OK[0], [_W, (_W, None)], _OK[2]), {}, "`lateral[0]` (a "),
+    ("feature_pyramid", ([_X, _SMALL.astype("float32")], *_OK[1:]), {},
+     "`features[1]` (dtype float32) must match `features[0]` (dtype float64)"),
+    ("box_level", (_BAD_BOX,), {}, "`boxes` holds [3.0, 1.0, 1.0, 3.0] at index 1: x2 must not be less than x1"),
+    ("box_level", (_BAD_BOX * np.nan,), {}, "`boxes` holds [nan, nan, nan, nan] at index 0: "),
+    ("box_level", (_BAD_BOX[:1],), {"size0": 0}, "`size0` (=0.0) must be more than 0"),
+    ("box_level", (_BAD_BOX[:1],), {"lowest": 6}, "`highest` (=5) must be at least 6"),
+    ("box_level", (_BAD_BOX[:1],), {"k0": 4.5}, "`k0` (=4.5) must be an integer"),
+]
+
+
+def as_tensors(value):
+    if isinstance(value, (list, tuple)):
+        return type(value)(as_tensors(item) for item in value)
+    return torch.from_numpy(np.ascontiguousarray(value)) if isinstance(value, np.ndarray) else value
+
+
+@pytest.mark.parametrize("name, args, options, sentence", REFUSED)
+def test_bad_input_is_refused_with_the_same_sentence(name, args, options, sentence):
+    for module, given in ((reference, args), (fast, as_tensors(args))):
+        with pytest.raises(ValueError) as error:
+            getattr(module, name)(*given, **options)
+        assert str(error.value).startswith(sentence)
+        assert str(error.value) == sentence or sentence[-1] in " "  # the rest is for other tests
+
+
+# --- exercises -------------------------------------------------------------------------
+
+EXERCISES = [value for value in vars(exercises).values() if isinstance(value, Exercise)]
+
+
+def written(exercise, source):
+    namespace = {}
+    exec(source, namespace)
+    return namespace[exercise.name]
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.name)
+def test_exercise_takes_its_solution_and_explains_each_mistake(exercise):
+    assert exercise.check(written(exercise, exercise.solution)).status == "right"
+    assert exercise.check(written(exercise, exercise.stub)).status == "not yet"
+    assert len(exercise.wrong) >= 3
+    for hint, source in exercise.wrong.items():
+        verdict = exercise.check(written(exercise, source))
+        assert verdict.status == "wrong" and hint in verdict.message, hint
+    if exercise.plain:
+        assert exercise.check_source(exercise.solution).status == "right"
+
+
+def test_exercises_are_enough():
+    assert sum(exercise.plain for exercise in EXERCISES) >= 3 and not all(exercise.plain for exercise in EXERCISES)
