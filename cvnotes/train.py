@@ -1,8 +1,9 @@
-"""Train a small detector, on generated scenes or on your own images in COCO's format.
+"""Train a detector, on generated scenes or on your own images in COCO's format.
 
     python -m cvnotes.train ssd --out runs/ssd
     python -m cvnotes.train retinanet --data my/folder --steps 5000 --out runs/mine
     torchrun --nproc-per-node 2 -m cvnotes.train ssd --out runs/ssd
+    python -m cvnotes.train ssd --network large --start vgg16.pth --data my/folder --out runs/ssd300
 
 The images of a step, their flips and the rate of learning follow from the seed and the number of the step
 alone. So a training that was killed, started again by the same command, goes on from its last checkpoint to
@@ -29,10 +30,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 from cvnotes import bench, data as scenes, shapes
 from cvnotes.detection_metrics import fast as metrics
-from cvnotes.models import small_detectors
+from cvnotes.models import large_detectors, small_detectors
 
 VALIDATION = 2**40  # the first scene to validate on; no training gets as far
 VALIDATION_SEED = 0  # they are the same whatever the seed of the training
+NETWORKS = {"small": small_detectors.DETECTORS, "large": large_detectors.DETECTORS}
+IMAGE_SIZES = {"small": {"ssd": 128, "retinanet": 128}, "large": {"ssd": 300, "retinanet": 512}}
+LEARNING_RATES = {"small": 4e-3, "large": 1e-4}
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -43,13 +47,20 @@ class Settings(NamedTuple):
     options: dict = {}
     steps: int = 1500
     batch: int = 16
-    learning_rate: float = 4e-3
+    learning_rate: float = LEARNING_RATES["small"]
     weight_decay: float = 1e-4
     warmup: int = 100
     clip: float = 10.0
     seed: int = 0
     flip: bool = True
     precision: str = "float32"
+
+
+def build(name, num_classes, network="small", **options):
+    """Return the detector `"ssd"` or `"retinanet"`: the small one, or with `network="large"` that of the paper."""
+    if network not in NETWORKS:
+        raise ValueError(f"`network` (={network!r}) must be one of {', '.join(NETWORKS)}")
+    return small_detectors.build(name, num_classes, detectors=NETWORKS[network], **options)
 
 
 class Refused(ValueError):
@@ -143,7 +154,7 @@ class Trainer:
         self.settings, self.device = settings, torch.device(device)
         self.rank, self.world = _place()
         torch.manual_seed(settings.seed)
-        self.detector = small_detectors.build(settings.detector, len(data.classes), **settings.options).to(self.device)
+        self.detector = build(settings.detector, len(data.classes), **settings.options).to(self.device)
         self.batches = Batches(
             data, self.detector.image_size, settings, rank=self.rank, world=self.world, workers=workers
         )
@@ -291,7 +302,7 @@ def _read_checkpoint(trainer, path):
 def save_weights(detector, path, *, name, options=None, classes=None, half=False):
     """Write the weights of a detector alone, as safetensors, with what `load_weights` needs to build it.
 
-    - name, options: as `small_detectors.build` takes them; classes: the names of its classes
+    - name, options: as `build` takes them; classes: the names of its classes
     - half: in half precision, which takes half the room
     """
     from safetensors.torch import save
@@ -319,10 +330,27 @@ def load_weights(path):
         raise ValueError(f"{path} is no file of weights: {error}") from error
     if about is None:
         raise ValueError(f"{path} does not say of which detector its weights are")
-    detector = small_detectors.build(about["detector"], about["num_classes"], **about["options"])
+    detector = build(about["detector"], about["num_classes"], **about["options"])
     detector.load_state_dict(tensors)
     detector.classes = tuple(about["classes"])
     return detector.eval()
+
+
+def start_from(detector, path):
+    """Take over the weights of a classifier, from a file of safetensors or of `torch.save`, into a large detector."""
+    try:
+        if str(path).endswith(".safetensors"):
+            from safetensors.torch import load_file
+
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        detector.start_from(state)
+    except FileNotFoundError:
+        raise Refused(f"`--start` (={path}) must be a file") from None
+    except Exception as error:  # whatever torch, pickle and safetensors raise for what is none, or not this network's
+        said = str(error).strip().partition("\n")[0]
+        raise Refused(f"{path} holds no weights to start from: {type(error).__name__} {said}") from error
 
 
 # --- what it learned ---------------------------------------------------------------------
@@ -379,7 +407,8 @@ def fit(trainer, folder=None, *, every=100, progress=None):
 # --- the command --------------------------------------------------------------------------
 
 DESCRIPTION = """\
-Train a small detector (below half a million weights) on generated scenes, or on your own images.
+Train a detector on generated scenes, or on your own images: a small one, below half a million weights, or with
+--network large the SSD300 or RetinaNet of the papers.
 
   python -m cvnotes.train ssd --out runs/ssd
       on generated scenes, a few minutes on two cores
@@ -388,6 +417,8 @@ Train a small detector (below half a million weights) on generated scenes, or on
       (python -m cvnotes.data my/folder checks it alone, and says what it holds)
   torchrun --nproc-per-node 2 -m cvnotes.train ssd --out runs/ssd
       in two processes, which share each batch; on several machines, as torchrun --help says
+  python -m cvnotes.train ssd --network large --start vgg16.pth --data my/folder --batch 32 --out runs/ssd300
+      SSD300, from the weights of a VGG16 that can classify; it wants a GPU
 
 Stop it when you like, also by force: the same command goes on from the last checkpoint."""
 
@@ -451,25 +482,29 @@ def _add_training(parser):
     for name, kind, said in (
         ("steps", int, "batches to learn from"),
         ("batch", int, "images of a step, over all processes"),
-        ("learning_rate", float, "of AdamW at its highest"),
         ("weight_decay", float, "of AdamW"),
         ("warmup", int, "steps in which the rate grows; after them it falls along a cosine"),
         ("clip", float, "the longest gradient; 0 is any"),
         ("seed", int, "of weights, order and flips"),
     ):
         add(f"--{name.replace('_', '-')}", said, type=kind, default=usual[name])
+    rates = ", ".join(f"{rate:g} for the {network} network" for network, rate in LEARNING_RATES.items())
+    add("--learning-rate", f"of AdamW at its highest ({rates})", type=float)
+    add("--start", "weights of a VGG16 (for ssd) or ResNet-50 that can classify, for the large network", metavar="FILE")
 
 
 def _add_detector(parser, name):
-    add, kind = _adding(parser, "the detector"), small_detectors.DETECTORS[name]
-    add("--image-size", "to so many pixels a side images are scaled; a multiple of 64", type=int, default=128)
+    add, small = _adding(parser, "the detector"), small_detectors.DETECTORS[name]
+    add("--network", "small, or large: that of the paper", choices=NETWORKS, default="small")
+    usual = {"ssd": "128; the large one is made for 300", "retinanet": "128; 512 for the large one"}[name]
+    add("--image-size", f"to so many pixels a side images are scaled; a multiple of 64 ({usual})", type=int)
     if name == "ssd":
         said = "all: boxes of each size are predicted from a map of their own; middle, fine: all from one map"
-        add("--maps", said, choices=kind.MAPS, default="all")
+        add("--maps", f"{said} (all)", choices=small.MAPS)
     else:
-        add("--pyramid", "what is left of it", choices=kind.PYRAMIDS, default="full")
-        add("--loss", "of the classes", choices=kind.LOSSES, default="focal")
-        add("--prior", "the probability that each class starts with", type=float, default=0.01)
+        add("--pyramid", "what is left of it (full)", choices=small.PYRAMIDS)
+        add("--loss", "of the classes (focal)", choices=small.LOSSES)
+        add("--prior", "the probability that each class starts with (0.01)", type=float)
 
 
 def _add_machine(parser):
@@ -537,10 +572,17 @@ def settings_of(options, device):
         precision = "float32" if device == "cpu" else "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
     if precision == "float16" and device == "cpu":
         raise Refused("`--precision` (=float16) needs a GPU; a processor has bfloat16")
-    own = ("image_size", *small_detectors.DETECTORS[options.detector].OPTIONS)
+    given = {name: getattr(options, name) for name in small_detectors.DETECTORS[options.detector].OPTIONS}
+    given = {name: value for name, value in given.items() if value is not None}
+    for name in given:
+        if name not in NETWORKS[options.network][options.detector].OPTIONS:
+            raise Refused(f"--{name} is of the small network")
+    if options.start and options.network == "small":
+        raise Refused("--start is of the large network; the small one has a backbone of its own")
+    given = {"network": options.network, "image_size": options.image_size, **given}
     same = ("steps", "batch", "learning_rate", "weight_decay", "warmup", "clip", "seed", "flip")
     return Settings(
-        options.detector, {name: getattr(options, name) for name in own},
+        options.detector, given,
         precision=precision, **{name: getattr(options, name) for name in same},
     )
 
@@ -588,6 +630,10 @@ def main(arguments=None):
             device = "cuda" if torch.cuda.is_available() else "cpu"
         elif device == "cuda" and not torch.cuda.is_available():
             raise Refused("`--device` (=cuda) needs a GPU that torch can use, and there is none")
+        if options.learning_rate is None:
+            options.learning_rate = LEARNING_RATES[options.network]
+        if options.image_size is None:
+            options.image_size = IMAGE_SIZES[options.network][options.detector]
         settings = settings_of(options, device)
         learn, check = read_data(options)
         if options.threads:
@@ -615,6 +661,8 @@ def main(arguments=None):
 def _work(trainer, options):
     """Train to the end, with a progress bar in the first process."""
     resumed = resume(trainer, options.out)
+    if options.start and not resumed:
+        start_from(trainer.detector, options.start)
     if trainer.rank or options.quiet:
         fit(trainer, options.out, every=options.checkpoint_every)
         return

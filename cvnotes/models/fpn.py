@@ -68,12 +68,12 @@ class ResNetBody(nn.Module):
         return maps
 
     def start_from(self, state_dict):
-        """Take over the weights of a ResNet-50 that was trained to classify, with the ε of its batch norms."""
+        """Take over the weights of a ResNet-50 that was trained to classify; the ε of its batch norms goes into the variance."""
         ours = self.state_dict()
         self.load_state_dict({key: value for key, value in state_dict.items() if key in ours})
         for module in self.modules():
             if isinstance(module, FrozenBatchNorm2d):
-                module.eps = 1e-5
+                module.running_var += 1e-5
 
 
 class P6P7(nn.Module):

@@ -122,10 +122,14 @@ class RetinaNet(Network):
             self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
 
     def forward(self, x):
+        outputs = self.outputs(x)
+        return outputs if self.training else self.detect(outputs, x.shape[2:])
+
+    def outputs(self, x):
+        """Return `RetinaNetOutputs` of images (N, 3, H, W)."""
         H, W = x.shape[2:]
         x = F.pad((x - self.mean) / self.deviation, (0, -W % 32, 0, -H % 32))
-        outputs = RetinaNetOutputs(*self.head(self.backbone(x)), *self.anchors(x))
-        return outputs if self.training else self.detect(outputs, (H, W))
+        return RetinaNetOutputs(*self.head(self.backbone(x)), *self.anchors(x))
 
     def anchors(self, x):
         """Return the anchors of images x, (A, 4) in pixels, and how many are of each level."""

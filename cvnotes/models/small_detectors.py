@@ -10,7 +10,8 @@ Liu et al., SSD: single shot multibox detector (2016); Lin et al., Feature pyram
 detection (2017); Lin et al., Focal loss for dense object detection (2017).
 
 A detector gives numbers (`forward`), tells what they should be (`assign`) and how wrong they are (`losses`), and
-what they mean (`detect`).
+what they mean (`detect`). All but `forward` is that of `AfterSSD` and `AfterRetinaNet`, which the networks of the papers
+share: see `large_detectors`.
 Normalisation is by groups of channels within an image (Wu and He, 2018): a batch norm would see other
 images, and training would depend on how a batch is spread over processes.
 """
@@ -33,17 +34,20 @@ MAX_LOG_SCALE = math.log(1000 / 16)  # no side grows by more than this when a bo
 COVERED = 0.5  # share of a box that lies in a crowd from which on the box is neither object nor background
 
 
-def build(name, num_classes, **options):
+def build(name, num_classes, *, detectors=None, **options):
     """Return the detector `"ssd"` or `"retinanet"`, initialised; options are those of its class.
+
+    - detectors: the classes by name, `DETECTORS` if None; or `large_detectors.DETECTORS`
 
     Raises `ValueError` where the name or an option is unknown or a value makes no detector.
     """
-    if name not in DETECTORS:
-        raise ValueError(f"`name` (={name!r}) must be one of the small detectors: {', '.join(DETECTORS)}")
-    kind = DETECTORS[name]
+    detectors = DETECTORS if detectors is None else detectors
+    if name not in detectors:
+        raise ValueError(f"`name` (={name!r}) must be one of the detectors: {', '.join(detectors)}")
+    kind = detectors[name]
     for option in options:
         if option not in kind.OPTIONS and option != "image_size":
-            raise ValueError(f"`{option}` is no option of {name}, which has {', '.join(kind.OPTIONS)}")
+            raise ValueError(f"`{option}` is no option of {name}, which has {', '.join(('image_size', *kind.OPTIONS))}")
     return kind(shapes.integer("num_classes", num_classes, 1), **options)
 
 
@@ -95,15 +99,14 @@ class Detector(nn.Module):
     """What both detectors have in common: boxes laid out over the image, scores and offsets for each.
 
     - num_classes: K, without background
-    - image_size: pixels of a side, a multiple of 64
+    - image_size: pixels of a side, from 64 to 2,048
+    - scale: how many pixels are 1 in the coordinates of the boxes that are laid out
     """
 
-    def __init__(self, num_classes, image_size):
+    def __init__(self, num_classes, image_size, scale):
         super().__init__()
-        self.num_classes, self.image_size = num_classes, shapes.integer("image_size", image_size, 64, 1024)
-        if image_size % 64:
-            raise ValueError(f"`image_size` (={image_size}) must be a multiple of 64")
-        self.backbone = Backbone()
+        self.num_classes, self.image_size = num_classes, shapes.integer("image_size", image_size, 64, 2048)
+        self.scale = float(scale)
 
     def check(self, x):
         size = self.image_size
@@ -160,6 +163,13 @@ def _rows(maps, numbers):
     ], 1)
 
 
+def _halved(image_size):
+    """Check that a side can be halved six times, and return it."""
+    if shapes.integer("image_size", image_size, 64) % 64:
+        raise ValueError(f"`image_size` (={image_size}) must be a multiple of 64")
+    return image_size
+
+
 def _one_of(name, value, known):
     if value not in known:
         raise ValueError(f"`{name}` (={value!r}) must be one of {', '.join(map(repr, known))}")
@@ -169,48 +179,10 @@ def _one_of(name, value, known):
 # --- after SSD ---------------------------------------------------------------------------
 
 
-class SmallSSD(Detector):
-    """Scores (N, D, K + 1), background first, and offsets (N, D, 4) for D default boxes.
+class AfterSSD(Detector):
+    """Scores (N, D, K + 1), background first, and offsets (N, D, 4) for D default boxes in fractions of the image."""
 
-    - maps: from which maps boxes of the four sizes are predicted. `"all"`: each size from its own, C3 to C6, the
-      small from the fine; `"middle"` or `"fine"`: all sizes from C4 or from C3
-    """
-
-    OPTIONS = ("maps",)
-    SIZES = (0.08, 0.16, 0.32, 0.64, 1.0)  # of the default boxes as shares of the image: each map's, and one beyond
-    RATIOS = (2,)
     CODE = (10.0, 10.0, 5.0, 5.0)  # SSD's variances 0.1, 0.1, 0.2, 0.2
-    MAPS = {"all": (0, 1, 2, 3), "middle": (1, 1, 1, 1), "fine": (0, 0, 0, 0)}  # of C3, C4, C5, C6
-
-    def __init__(self, num_classes, image_size=128, maps="all"):
-        super().__init__(num_classes, image_size)
-        self.maps = self.MAPS[_one_of("maps", maps, self.MAPS)]
-        self.scale = float(image_size)  # of a default box's 1, in pixels
-        widths = WIDTHS[1:] + WIDTHS[-1:]
-        places = [image_size // stride for stride in (8, 16, 32, 64)]
-        self.extra = _conv(widths[-1], widths[-1], 2)
-        in_place = 2 + 2 * len(self.RATIOS)
-        self.scores, self.offsets = (
-            nn.ModuleList(nn.Conv2d(widths[m], in_place * numbers, 3, padding=1) for m in self.maps)
-            for numbers in (num_classes + 1, 4)
-        )
-        if 3 not in self.maps:
-            self.extra.requires_grad_(False)  # nothing is read from C6
-        for stage, below in ((self.backbone.stage4, 1), (self.backbone.stage5, 2)):
-            if max(self.maps) < below:
-                stage.requires_grad_(False)
-        self.start()
-        for conv in [*self.scores, *self.offsets]:
-            nn.init.normal_(conv.weight, std=0.01)
-        self.lay_out(ssd_fast.default_boxes([places[m] for m in self.maps], self.SIZES, [self.RATIOS] * len(self.maps)))
-
-    def forward(self, x):
-        self.check(x)
-        features = self.backbone(x)[1:]
-        features.append(self.extra(features[-1]))  # C3, C4, C5, C6
-        scores = [conv(features[m]) for m, conv in zip(self.maps, self.scores)]
-        offsets = [conv(features[m]) for m, conv in zip(self.maps, self.offsets)]
-        return _rows(scores, self.num_classes + 1), _rows(offsets, 4)
 
     def match(self, boxes):
         return ssd_fast.match(boxes, self.boxes)
@@ -242,76 +214,68 @@ class SmallSSD(Detector):
         )
         return [{**own, "boxes": own["boxes"] * self.scale, "labels": own["labels"] - 1} for own in found]
 
+class SmallSSD(AfterSSD):
+    """SSD on the small backbone.
+
+    - maps: from which maps boxes of the four sizes are predicted. `"all"`: each size from its own, C3 to C6, the
+      small from the fine; `"middle"` or `"fine"`: all sizes from C4 or from C3
+    """
+
+    OPTIONS = ("maps",)
+    SIZES = (0.08, 0.16, 0.32, 0.64, 1.0)  # of the default boxes as shares of the image: each map's, and one beyond
+    RATIOS = (2,)
+    MAPS = {"all": (0, 1, 2, 3), "middle": (1, 1, 1, 1), "fine": (0, 0, 0, 0)}  # of C3, C4, C5, C6
+
+    def __init__(self, num_classes, image_size=128, maps="all"):
+        super().__init__(num_classes, _halved(image_size), image_size)
+        self.maps = self.MAPS[_one_of("maps", maps, self.MAPS)]
+        self.backbone = Backbone()
+        widths = WIDTHS[1:] + WIDTHS[-1:]
+        places = [image_size // stride for stride in (8, 16, 32, 64)]
+        self.extra = _conv(widths[-1], widths[-1], 2)
+        in_place = 2 + 2 * len(self.RATIOS)
+        self.scores, self.offsets = (
+            nn.ModuleList(nn.Conv2d(widths[m], in_place * numbers, 3, padding=1) for m in self.maps)
+            for numbers in (num_classes + 1, 4)
+        )
+        if 3 not in self.maps:
+            self.extra.requires_grad_(False)  # nothing is read from C6
+        for stage, below in ((self.backbone.stage4, 1), (self.backbone.stage5, 2)):
+            if max(self.maps) < below:
+                stage.requires_grad_(False)
+        self.start()
+        for conv in [*self.scores, *self.offsets]:
+            nn.init.normal_(conv.weight, std=0.01)
+        self.lay_out(ssd_fast.default_boxes([places[m] for m in self.maps], self.SIZES, [self.RATIOS] * len(self.maps)))
+
+    def forward(self, x):
+        self.check(x)
+        features = self.backbone(x)[1:]
+        features.append(self.extra(features[-1]))  # C3, C4, C5, C6
+        scores = [conv(features[m]) for m, conv in zip(self.maps, self.scores)]
+        offsets = [conv(features[m]) for m, conv in zip(self.maps, self.offsets)]
+        return _rows(scores, self.num_classes + 1), _rows(offsets, 4)
+
 
 # --- after RetinaNet ---------------------------------------------------------------------
 
 
-class SmallRetinaNet(Detector):
-    """Logits (N, A, K) and offsets (N, A, 4) for A anchors.
+class AfterRetinaNet(Detector):
+    """Logits (N, A, K) and offsets (N, A, 4) for A anchors in pixels.
 
-    - pyramid: `"full"`; `"no-top-down"`: each level is made of its own map alone; `"no-lateral"`: of the map above it
-      alone; `"finest"`: all anchors stand on P2, the finest level of a full pyramid
     - loss: of the classes: `"focal"`, `"cross-entropy"`, or cross entropy with `"hard-negatives"` mined at 3:1
     - prior: the probability that each class starts with at each anchor; 0.5 is a bias of zero
     """
 
-    OPTIONS = ("pyramid", "loss", "prior")
-    PYRAMIDS = ("full", "no-top-down", "no-lateral", "finest")
     LOSSES = ("focal", "cross-entropy", "hard-negatives")
-    SIDES = (12, 24, 48, 96)  # of the anchors of P2 to P5, in pixels of an image of 128: three times the stride
-    RATIOS = (0.5, 1.0, 2.0)  # their heights over their widths
     CODE = (1.0, 1.0, 1.0, 1.0)
-    CHANNELS, HEAD = 32, 48  # of the pyramid, and between the two layers of the head
 
-    def __init__(self, num_classes, image_size=128, pyramid="full", loss="focal", prior=0.01):
-        super().__init__(num_classes, image_size)
-        self.pyramid, self.loss = _one_of("pyramid", pyramid, self.PYRAMIDS), _one_of("loss", loss, self.LOSSES)
+    def __init__(self, num_classes, image_size, loss, prior):
+        super().__init__(num_classes, image_size, 1)
+        self.loss = _one_of("loss", loss, self.LOSSES)
         if positive("prior", prior) >= 1:
             raise ValueError(f"`prior` (={prior!r}) must be below 1")
-        self.scale = 1.0
-        C = self.CHANNELS
-        self.lateral = nn.ModuleList(nn.Conv2d(width, C, 1) for width in WIDTHS)
-        self.output = nn.ModuleList(nn.Conv2d(C, C, 3, padding=1) for _ in WIDTHS)
-        boxes = self._anchors()
-        self.tower = nn.Conv2d(C, self.HEAD, 3, padding=1)  # a head as in the FPN paper's RPN: one 3×3, then two 1×1
-        places = [(image_size // stride) ** 2 for stride in ((4,) if pyramid == "finest" else (4, 8, 16, 32))]
-        in_place = len(boxes) // sum(places)
-        self.logits = nn.Conv2d(self.HEAD, in_place * num_classes, 1)
-        self.offsets = nn.Conv2d(self.HEAD, in_place * 4, 1)
-        if pyramid == "finest":
-            self.output[1:].requires_grad_(False)  # nothing is read from P3 to P5
-        self.start()
-        for conv in (self.logits, self.offsets):
-            nn.init.normal_(conv.weight, std=0.01)
-        nn.init.constant_(self.logits.bias, -math.log((1 - prior) / prior))
-        self.lay_out(boxes)
-
-    def _anchors(self):
-        """Return the anchors (A, 4) in pixels, three in a place; for the finest level alone, three of each size."""
-        strides, sides = (4, 8, 16, 32), [side * self.image_size / 128 for side in self.SIDES]
-        same = dict(ratios=self.RATIOS, scales=(1.0,), offset=0.5)
-        if self.pyramid != "finest":
-            return focal_fast.retinanet_anchors(self.image_size, strides=strides, sizes=sides, **same)
-        return focal_fast.retinanet_anchors(
-            self.image_size, strides=strides[:1], sizes=(1.0,), **{**same, "scales": sides}
-        )
-
-    def pyramid_of(self, features):
-        """Return the maps (N, 32, ·, ·) from which boxes are predicted, the finest first."""
-        lateral, output = ([(conv.weight, conv.bias) for conv in convs] for convs in (self.lateral, self.output))
-        if self.pyramid == "no-top-down":
-            levels = zip(features, lateral, output)
-            return [fpn_fast.feature_pyramid([c], [one], [other])[0] for c, one, other in levels]
-        if self.pyramid == "no-lateral":
-            features = [torch.zeros_like(c) for c in features[:-1]] + features[-1:]
-        levels = fpn_fast.feature_pyramid(features, lateral, output)
-        return levels[:1] if self.pyramid == "finest" else levels
-
-    def forward(self, x):
-        self.check(x)
-        levels = self.pyramid_of(self.backbone(x))
-        levels = [F.relu(self.tower(level)) for level in levels]  # the same head reads all levels
-        return _rows(map(self.logits, levels), self.num_classes), _rows(map(self.offsets, levels), 4)
+        self.bias = -math.log((1 - prior) / prior)
 
     def match(self, boxes):
         return focal_fast.match_anchors(boxes, self.boxes)
@@ -358,6 +322,68 @@ class SmallRetinaNet(Detector):
             kept = boxes_fast.batched_nms(boxes, best, labels, iou_threshold)[:most]
             found.append({"boxes": boxes[kept], "scores": best[kept], "labels": labels[kept]})
         return found
+
+class SmallRetinaNet(AfterRetinaNet):
+    """RetinaNet on the small backbone.
+
+    - pyramid: `"full"`; `"no-top-down"`: each level is made of its own map alone; `"no-lateral"`: of the map above it
+      alone; `"finest"`: all anchors stand on P2, the finest level of a full pyramid
+    - loss, prior: of `AfterRetinaNet`
+    """
+
+    OPTIONS = ("pyramid", "loss", "prior")
+    PYRAMIDS = ("full", "no-top-down", "no-lateral", "finest")
+    SIDES = (12, 24, 48, 96)  # of the anchors of P2 to P5, in pixels of an image of 128: three times the stride
+    RATIOS = (0.5, 1.0, 2.0)  # their heights over their widths
+    CHANNELS, HEAD = 32, 48  # of the pyramid, and between the two layers of the head
+
+    def __init__(self, num_classes, image_size=128, pyramid="full", loss="focal", prior=0.01):
+        super().__init__(num_classes, _halved(image_size), loss, prior)
+        self.pyramid = _one_of("pyramid", pyramid, self.PYRAMIDS)
+        self.backbone = Backbone()
+        C = self.CHANNELS
+        self.lateral = nn.ModuleList(nn.Conv2d(width, C, 1) for width in WIDTHS)
+        self.output = nn.ModuleList(nn.Conv2d(C, C, 3, padding=1) for _ in WIDTHS)
+        boxes = self._anchors()
+        self.tower = nn.Conv2d(C, self.HEAD, 3, padding=1)  # a head as in the FPN paper's RPN: one 3×3, then two 1×1
+        places = [(image_size // stride) ** 2 for stride in ((4,) if pyramid == "finest" else (4, 8, 16, 32))]
+        in_place = len(boxes) // sum(places)
+        self.logits = nn.Conv2d(self.HEAD, in_place * num_classes, 1)
+        self.offsets = nn.Conv2d(self.HEAD, in_place * 4, 1)
+        if pyramid == "finest":
+            self.output[1:].requires_grad_(False)  # nothing is read from P3 to P5
+        self.start()
+        for conv in (self.logits, self.offsets):
+            nn.init.normal_(conv.weight, std=0.01)
+        nn.init.constant_(self.logits.bias, self.bias)
+        self.lay_out(boxes)
+
+    def _anchors(self):
+        """Return the anchors (A, 4) in pixels, three in a place; for the finest level alone, three of each size."""
+        strides, sides = (4, 8, 16, 32), [side * self.image_size / 128 for side in self.SIDES]
+        same = dict(ratios=self.RATIOS, scales=(1.0,), offset=0.5)
+        if self.pyramid != "finest":
+            return focal_fast.retinanet_anchors(self.image_size, strides=strides, sizes=sides, **same)
+        return focal_fast.retinanet_anchors(
+            self.image_size, strides=strides[:1], sizes=(1.0,), **{**same, "scales": sides}
+        )
+
+    def pyramid_of(self, features):
+        """Return the maps (N, 32, ·, ·) from which boxes are predicted, the finest first."""
+        lateral, output = ([(conv.weight, conv.bias) for conv in convs] for convs in (self.lateral, self.output))
+        if self.pyramid == "no-top-down":
+            levels = zip(features, lateral, output)
+            return [fpn_fast.feature_pyramid([c], [one], [other])[0] for c, one, other in levels]
+        if self.pyramid == "no-lateral":
+            features = [torch.zeros_like(c) for c in features[:-1]] + features[-1:]
+        levels = fpn_fast.feature_pyramid(features, lateral, output)
+        return levels[:1] if self.pyramid == "finest" else levels
+
+    def forward(self, x):
+        self.check(x)
+        levels = self.pyramid_of(self.backbone(x))
+        levels = [F.relu(self.tower(level)) for level in levels]  # the same head reads all levels
+        return _rows(map(self.logits, levels), self.num_classes), _rows(map(self.offsets, levels), 4)
 
 
 DETECTORS = {"ssd": SmallSSD, "retinanet": SmallRetinaNet}

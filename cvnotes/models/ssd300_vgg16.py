@@ -163,8 +163,12 @@ class SSD300(Network):
     def forward(self, x):
         if x.shape[2:] != (SIZE, SIZE):
             raise ValueError(f"`x` has the shape {tuple(x.shape)}; (N, 3, {SIZE}, {SIZE}) is needed: resize images before")
-        outputs = self.head(self.backbone((x - self.mean) * 255))
+        outputs = self.outputs(x)
         return outputs if self.training else self.detect(outputs)
+
+    def outputs(self, x):
+        """Return `SSDOutputs` of images (N, 3, 300, 300)."""
+        return self.head(self.backbone((x - self.mean) * 255))
 
     def detect(self, outputs, **options):
         """Return for each image a dict of `boxes` in pixels, `labels` and `scores`; options are those of `ssd`'s `detect`."""
