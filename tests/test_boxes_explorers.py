@@ -136,15 +136,19 @@ def test_two_boxes_apart_have_no_slope_of_iou_but_of_the_others():
         assert "The slope of " + measure in explorers.two_boxes(measure=measure, **apart)[1]
 
 
-def test_two_boxes_refuse_corners_in_the_wrong_order():
+def test_two_boxes_have_no_measure_where_corners_are_crossed_but_can_be_dragged_back():
     for state, words in (
-        ({"x1": 9, "x2": 8}, r"x2 of the box \(=8\) lies left of its x1 \(=9\). Make x2 at least 9, or x1 at most 8."),
-        ({"y2": 1}, r"y2 of the box \(=1\) lies above its y1 \(=2\)"),
-        ({"target_x1": 16}, r"x2 of the target \(=12\) lies left of its x1 \(=16\)"),
-        ({"target_y2": 3}, r"y2 of the target \(=3\) lies above its y1"),
+        ({"x1": 9, "x2": 8}, "x2 of the box (=8) lies left of its x1 (=9). Make x2 at least 9, or x1 at most 8."),
+        ({"y2": 1}, "y2 of the box (=1) lies above its y1 (=2). Make y2 at least 2, or y1 at most 1."),
+        ({"target_x1": 16}, "x2 of the target (=12) lies left of its x1 (=16). Make x2 at least 16, or x1 at most 12."),
+        ({"target_y2": 3}, "y2 of the target (=3) lies above its y1 (=4). Make y2 at least 4, or y1 at most 3."),
     ):
-        with pytest.raises(ValueError, match=words):
-            explorers.two_boxes(**state)
+        for measure in FUNCTIONS:
+            picture, sentence = explorers.two_boxes(measure, **state)
+            assert sentence == "This is no box: " + words
+            assert picture.count("data-drag-x") == 4 and picture.count("data-set") == 4
+            assert not re.search(r' (?:width|height)="-', picture) and not re.search(r">−?\d\.\d\d\d<", picture)
+            assert picture.count("var(--cv-kernel") == 2  # two words, and no arrow
     assert explorers.two_boxes(x1=8, x2=8, y1=4, y2=4)[0]  # a box without area is one
 
 

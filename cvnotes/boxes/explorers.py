@@ -24,30 +24,41 @@ ZERO, UNIT = 270, 84  # where the bars of the measures begin, and how long 1 is
 def two_boxes(measure="IoU", x1=2, y1=2, x2=8, y2=7, target_x1=5, target_y1=4, target_x2=12, target_y2=10):
     """A box and its target: the four measures, and where one of them pulls each side of the box."""
     a, b = (x1, y1, x2, y2), (target_x1, target_y1, target_x2, target_y2)
-    for name, box in (("the box", a), ("the target", b)):
-        for i, words in ((0, "left of"), (1, "above")):
-            if box[i + 2] < box[i]:
-                raise ValueError(
-                    f"{SIDES[i + 2]} of {name} (={box[i + 2]}) lies {words} its {SIDES[i]} (={box[i]}). "
-                    f"Make {SIDES[i + 2]} at least {box[i]}, or {SIDES[i]} at most {box[i + 2]}."
-                )
-    kind = NAMES[measure]
-    values = {name: formulas.measure(NAMES[name], a, b) for name in NAMES}
-    slopes = formulas.gradient(kind, a, b)
+    kind, crossed = NAMES[measure], _crossed(a, b)
     picture = Picture(WIDTH, 444, f"Two boxes, their {measure} and its gradient")
     picture.text(8, 20, "box", 16, "start", "input", "700")
     picture.text(50, 20, "target", 16, "start", "output", "700")
     picture.text(392, 20, f"arrows raise {measure}", 15, "end", "kernel", "600")
     picture.cells(LEFT, TOP, ROWS, COLUMNS, CELL)
-    _draw_pair(picture, kind, a, b)
-    _draw_slopes(picture, a, slopes)
+    if crossed:  # no measure, but something to drag back
+        for box, role in ((b, "output"), (a, "input")):
+            _outline(picture, (min(box[::2]), min(box[1::2]), max(box[::2]), max(box[1::2])), role, 2, dash="2 4")
+        values = dict.fromkeys(NAMES)
+    else:
+        values = {name: formulas.measure(NAMES[name], a, b) for name in NAMES}
+        slopes = formulas.gradient(kind, a, b)
+        _draw_pair(picture, kind, a, b)
+        _draw_slopes(picture, a, slopes)
     for box, role, names in ((b, "output", ["target_" + side for side in SIDES]), (a, "input", SIDES)):
         for i in (0, 2):
             drag = {"x": (names[i], LEFT, CELL), "y": (names[i + 1], TOP, CELL)}
             x, y = _place(box[i], box[i + 1])
             picture.circle(x, y, 8, role, "paper", 2, drag=drag, title="drag")
     _draw_measures(picture, values, measure)
-    return picture.svg(), _two_boxes_in_words(a, b, measure, values, slopes)
+    return picture.svg(), crossed or _two_boxes_in_words(a, b, measure, values, slopes)
+
+
+def _crossed(a, b):
+    """Return what to do where the corners of a box have changed places; an empty text where they have not."""
+    for name, box in (("the box", a), ("the target", b)):
+        for i, words in ((0, "left of"), (1, "above")):
+            low, high = box[i], box[i + 2]
+            if high < low:
+                return (
+                    f"This is no box: {SIDES[i + 2]} of {name} (={high}) lies {words} its {SIDES[i]} (={low}). "
+                    f"Make {SIDES[i + 2]} at least {low}, or {SIDES[i]} at most {high}."
+                )
+    return ""
 
 
 def _place(x, y):
@@ -96,19 +107,20 @@ def _draw_slopes(picture, a, slopes):
 
 
 def _draw_measures(picture, values, chosen):
-    """Draw the four measures as bars from 0, each a choice."""
+    """Draw the four measures as bars from 0, each a choice; one that is None has no bar."""
     top = TOP + CELL * ROWS + 36
     picture.line(ZERO, top - 6, ZERO, top + 106, "faint", 1)
     for i, name in enumerate(values):
         y, value, here = top + 27 * i, values[name], name == chosen
         weight = "700" if here else None
         picture.text(10, y + 15, name, 16, "start", "kernel" if here else "ink", weight)
-        picture.text(122, y + 15, _decimals(value), 16, "end", "ink", weight)
-        length = abs(value) * UNIT
-        picture.rect(
-            ZERO if value >= 0 else ZERO - length, y + 2, length, 14, "kernel" if here else "padding",
-            opacity=1 if here else 0.5,
-        )
+        if value is not None:
+            picture.text(122, y + 15, _decimals(value), 16, "end", "ink", weight)
+            length = abs(value) * UNIT
+            picture.rect(
+                ZERO if value >= 0 else ZERO - length, y + 2, length, 14, "kernel" if here else "padding",
+                opacity=1 if here else 0.5,
+            )
         picture.rect(2, y - 4, 396, 26, "paper", opacity=0, set={"measure": name}, title=f"the gradient of {name}")
 
 
