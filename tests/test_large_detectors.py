@@ -86,7 +86,7 @@ def test_file_that_is_no_classifier_is_refused(tmp_path):
     ("ssd --network large --maps fine", "--maps is of the small network"),
     ("retinanet --network large --pyramid finest", "--pyramid is of the small network"),
     ("retinanet --network large --image-size 72", "`image_size` (=72) must be a multiple of 32"),
-    ("ssd --image-size 0", "`image_size` (=0) must be at least 64"),
+    ("ssd --image-size 0", "`--image-size` (=0) must be at least 64"),
     ("ssd --start vgg16.pth", "--start is of the large network"),
 ])
 def test_command_refuses_what_does_not_fit_the_network(tmp_path, capsys, arguments, said):

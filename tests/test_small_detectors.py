@@ -270,7 +270,7 @@ def test_detections_are_few_sorted_and_within_the_image(name):
 @pytest.mark.parametrize("arguments, said", [
     (("yolo", 3), "`name` (='yolo') must be one of the detectors: ssd, retinanet"),
     (("ssd", 0), "`num_classes` (=0) must be at least 1"),
-    (("ssd", 3, {"pyramid": "full"}), "`pyramid` is no option of ssd, which has maps"),
+    (("ssd", 3, {"pyramid": "full"}), "`pyramid` is no option of ssd, which has image_size, maps"),
     (("ssd", 3, {"maps": "coarse"}), "`maps` (='coarse') must be one of 'all', 'middle', 'fine'"),
     (("ssd", 3, {"image_size": 100}), "`image_size` (=100) must be a multiple of 64"),
     (("retinanet", 3, {"pyramid": "half"}), "`pyramid` (='half') must be one of 'full'"),
