@@ -553,7 +553,8 @@ def read_data(options):
 
 
 LEAST = {
-    "image_size": 64, "steps": 1, "batch": 1, "warmup": 0, "seed": 0, "checkpoint_every": 1, "evaluate": 1, "workers": 0, "threads": 1,
+    "image_size": 64, "steps": 1, "batch": 1, "warmup": 0, "seed": 0, "checkpoint_every": 1, "evaluate": 1,
+    "workers": 0, "threads": 1,
 }
 
 
