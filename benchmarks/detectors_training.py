@@ -12,7 +12,7 @@ COCO's limits, as these images are smaller than COCO's.
 
 One detector of each kind is then trained longer, without end of scenes, and its weights are kept.
 
-    python benchmarks/detectors_training.py                  # about an hour on two idle cores
+    python benchmarks/detectors_training.py                  # less than an hour on two idle cores
     python benchmarks/detectors_training.py --only full ssd --seeds 1 --steps 200    # a trial, which writes elsewhere
 
 Each training has one thread, and two go on side by side. What is done is kept in _build/detectors_training, and
@@ -39,7 +39,7 @@ from cvnotes import bench, data, train
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "_build" / "detectors_training"
 TARGET = ROOT / "chapters" / "data" / "detectors_training.json"
-SEEDS, STEPS, BATCH = 3, 1200, 16
+SEEDS, STEPS, BATCH = 3, 800, 16
 SCENES, TESTED = 4000, 500  # to learn from, and to be tested on
 ZOOM = 2.0  # of coordinates before COCO's limits of sizes are applied
 FIRST = 50  # steps of which each loss is written down; after them, means of `EVERY`
