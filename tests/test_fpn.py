@@ -299,6 +299,11 @@ def test_sizes_and_costs_that_the_chapter_tells(table):
     assert macs == 60_899_328_000
     assert rows["fpn.layer_blocks.0.0"].cost.macs / macs == pytest.approx(0.651, abs=5e-4)
     assert macs / table.total.macs == pytest.approx(0.410, abs=5e-4)
+    later = sum(row.cost.macs for name, row in rows.items() if "blocks.0.0" not in name)
+    assert 0.25 < later / macs < 0.3  # of a pyramid that starts at P3
+    assert table.total.params - 3_344_384 == pytest.approx(23e6, rel=0.03)  # the backbone's
+    places = [a * b for a, b in sizes]
+    assert 400 * 672 / sum(places) == pytest.approx(3, abs=0.05)  # those of a P1
 
 
 def test_anchors_of_the_proposal_network():
