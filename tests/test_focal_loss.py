@@ -448,13 +448,83 @@ def test_cumulative_shares_are_those_of_sorted_losses():
 def test_more_focus_leaves_more_of_the_background_to_the_hardest():
     """Lin et al. (2017), figure 4: the larger γ, the larger the part of the loss that the hardest negatives have."""
     random = np.random.default_rng(0)
-    scores, labels = random.beta(0.3, 6, 2000), np.zeros(2000)
-    labels[:40], scores[:40] = 1, random.beta(2, 2, 40)
-    drawn = figures.plot_cumulative(scores, labels)
-    foreground, background = drawn.axes
-    middle = [np.interp(0.9, *line.get_data()) for line in background.lines]
-    assert len(middle) == 4 and all(a > b for a, b in zip(middle, middle[1:]))
-    p_t = np.sort(1 - scores[labels == 0])[::-1]
-    wanted = (-np.log(p_t[:1764])).sum() / -np.log(p_t).sum()  # 1,764 of 1,960 are nine tenths
-    assert middle[0] == pytest.approx(wanted, abs=0.01)
-    assert [axes.get_title() for axes in drawn.axes] == ["objects", "background"] and len(foreground.lines) == 4
+    p_t = np.concatenate([random.beta(2, 2, 40), 1 - random.beta(0.3, 6, 1960)])
+    is_object = np.arange(2000) < 40
+    both = formulas.focal_loss, lambda p, gamma: -formulas.focal_slope(p, gamma)
+    weighed = {
+        gamma: [np.array([function(p, gamma) for p in p_t.tolist()]) for function in both] for gamma in (0, 0.5, 1, 2)
+    }
+    drawn = figures.plot_cumulative(weighed, is_object)
+    assert [axes.get_title() for axes in drawn.axes] == ["objects", "background", "", ""]
+    assert [axes.get_ylabel() for axes in drawn.axes] == ["share of the loss", "", "share of the gradient", ""]
+    for axes in drawn.axes:
+        middle = [np.interp(0.9, *line.get_data()) for line in axes.lines]
+        assert len(middle) == 4 and all(a > b for a, b in zip(middle, middle[1:]))
+    p_t = np.sort(p_t[~is_object])[::-1]
+    for axes, cost in ((drawn.axes[1], -np.log(p_t)), (drawn.axes[3], 1 - p_t)):  # 1,764 of 1,960 are nine tenths
+        assert np.interp(0.9, *axes.lines[0].get_data()) == pytest.approx(cost[:1764].sum() / cost.sum(), abs=0.01)
+
+
+# --- what is measured ------------------------------------------------------------------
+
+
+def trained(start, AP):
+    """Return one variant as `benchmarks/detectors_training.py` writes it: three seeds, two first steps, two means."""
+    seeds = [AP - 0.01, AP, AP + 0.01]
+    runs = [[start - 1, 3.0], [start, 2.0], [start + 1, 1.0]]
+    return {
+        "summary": {name: {"seeds": seeds, "mean": AP, "deviation": 0.01} for name in figures.RESULTS},
+        "losses": {"classes": {"first": runs, "mean": runs}},
+    }
+
+
+@pytest.fixture
+def training():
+    variants = {name: trained(10.0 + 100 * i, 0.1 * (i + 1)) for i, name in enumerate(figures.TRAINED)}
+    return {"settings": {"every": 20}, "variants": variants}
+
+
+def test_priors_are_drawn_with_a_band_over_the_seeds(training):
+    panels = figures.plot_priors(training).axes
+    assert [axes.get_title() for axes in panels] == ["focal loss", "cross entropy", "", ""]
+    for axes, starts in zip(panels, ((10, 110), (210, 310)) * 2):
+        assert [line.get_ydata().tolist() for line in axes.lines] == [[start, 2.0] for start in starts]
+        assert [line.get_label() for line in axes.lines] == ["π = 0.01", "π = 0.5"]
+        bands = [band.get_paths()[0].vertices[:, 1] for band in axes.collections]
+        assert [(band.min(), band.max()) for band in bands] == [(1.0, start + 1.0) for start in starts]
+    assert panels[0].lines[0].get_xdata().tolist() == [0, 1]
+    assert panels[2].lines[0].get_xdata().tolist() == [10, 30]  # the middle of steps 0 to 19 and 20 to 39
+
+
+def test_results_are_told_with_the_deviation_between_seeds(training):
+    lines = figures.results_table(training, ("full", "hard-negatives")).data.split("\n")
+    assert lines[0] == "| trained with | AP | AP50 | APs | APm | APl |"
+    assert lines[2:] == ["| focal loss, π = 0.01 " + "| 10.0 ± 1.0 " * 5 + "|",
+                         "| hard negatives, π = 0.01 " + "| 50.0 ± 1.0 " * 5 + "|"]
+    axes, = figures.plot_results(training, ("full", "hard-negatives")).axes
+    assert [bar.get_label() for bar in axes.containers] == ["focal loss, π = 0.01", "hard negatives, π = 0.01"]
+    for bar, mean in zip(axes.containers, (10.0, 50.0)):
+        assert bar.lines[0].get_ydata() == pytest.approx([mean] * 5)
+        ends = np.array(bar.lines[2][0].get_segments())[:, :, 1]
+        assert ends == pytest.approx(np.tile([mean - 1, mean + 1], (5, 1)))
+
+
+def test_speed_table_takes_a_training_step_where_it_was_measured():
+    def timed(first, **others):
+        return {name: {"seconds": 0.001 * time, "ratio": {first: time / others[first]}} for name, time in others.items()}
+
+    losses, matching = ("the plain formula", "fast, sum"), ("torch.mm, 1,024²", "fast.match_anchors")
+    results = {
+        "logits": 1000, "images": 8, "objects": 20, "anchors": 9,
+        **{
+            name: {"times": timed(keys[0], **dict(zip(keys, (10.0, 2.5)))), "memory": dict.fromkeys(keys, 2e6)}
+            for name, keys in (("losses", losses), ("matching", matching))
+        },
+    }
+    hardware = {"processor": "P", "threads": 2, "torch": "T"}
+    found = figures.speed_table({"default": {"hardware": hardware, "results": results}}).data
+    assert "| the plain formula | 10.0 ms | 1.00 × | 2.0 MB |\n| `fast`, their sum | 2.5 ms | 0.25 × | 2.0 MB |" in found
+    assert "| `fast.match_anchors` | 2.5 ms | 0.25 × | 2.0 MB |" in found and "RetinaNet" not in found
+    results["step"] = {"times": timed("a step", **{"a step": 2000.0, "its loss and matching": 30.0})}
+    found = figures.speed_table({"default": {"hardware": hardware, "results": results}}).data
+    assert "| a step | 2,000.0 ms | 100.0% |\n| its loss and matching | 30.0 ms | 1.5% |\n" in found

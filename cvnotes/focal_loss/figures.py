@@ -3,6 +3,7 @@
 import numpy as np
 
 from cvnotes.explorer import Picture, number
+from cvnotes.explorer.drawing import COLOURS
 from cvnotes.focal_loss import formulas
 from cvnotes.notebooks import style
 
@@ -51,26 +52,27 @@ def cumulative(losses):
     return total / total[-1] if total[-1] else total
 
 
-def plot_cumulative(scores, labels, gammas=(0, 0.5, 1, 2), points=200):
-    """Plot which share of the loss the easiest examples have, objects and background, as the paper's figure 4 does.
+def plot_cumulative(weighed, is_object, points=200):
+    """Plot which share of all loss and gradient the easiest examples have, as the paper's figure 4 does of the loss.
 
-    - scores: (M,), probabilities of an object, as a trained detector gives them
-    - labels: (M,), 1 for those that are an object's, 0 for background
+    - weighed: {γ: (losses, slopes)}, arrays of M numbers each
+    - is_object: (M,), true for the examples that are an object's, false for background
     """
     from matplotlib.figure import Figure
 
-    scores, labels = np.asarray(scores, np.float64).ravel(), np.asarray(labels).ravel()
-    with style(figure_figsize=(6.4, 3.1)):
+    at = np.linspace(0, 1, points)
+    with style(figure_figsize=(6.4, 5.4)):
         figure = Figure()
-        for axes, kind, name in zip(figure.subplots(1, 2, sharey=True), (1, 0), ("objects", "background")):
-            p_t = scores[labels == kind] if kind else 1 - scores[labels == kind]
-            for gamma in gammas:
-                share = cumulative([formulas.focal_loss(p, gamma) for p in p_t.tolist()])
-                x = np.linspace(0, 1, points)
-                axes.plot(x, np.interp(x, np.linspace(0, 1, len(share)), share), label=f"γ = {gamma}")
-            axes.set(title=name, xlabel="share of the examples, easiest first", xlim=(0, 1), ylim=(0, 1))
-        figure.axes[0].set_ylabel("share of the loss")
-        figure.axes[0].legend()
+        panels = figure.subplots(2, 2, sharex=True, sharey=True)
+        for row, quantity in enumerate(("loss", "gradient")):
+            for axes, name, own in zip(panels[row], ("objects", "background"), (is_object, ~is_object)):
+                for gamma, values in weighed.items():
+                    share = cumulative(values[row][own])
+                    axes.plot(at, np.interp(at, np.linspace(0, 1, len(share)), share), label=f"γ = {gamma}")
+                axes.set(xlim=(0, 1), ylim=(0, 1), title=name if row == 0 else "")
+            panels[row][0].set_ylabel(f"share of the {quantity}")
+        panels[0][0].legend(loc="upper left")
+        figure.supxlabel("share of the examples, easiest first", fontsize=12)
         return figure
 
 
@@ -89,6 +91,75 @@ def plot_training(curves, ylabel="loss", log=True):
         axes.set(xlabel="step", ylabel=ylabel, **({"yscale": "log"} if log else {}))
         axes.legend()
         return figure
+
+
+# Variants of `benchmarks/detectors_training.py`: what each is called here, and its colour's role.
+TRAINED = {
+    "full": ("focal loss, π = 0.01", "input"),
+    "focal, prior 0.5": ("focal loss, π = 0.5", "negative"),
+    "cross-entropy": ("cross entropy, π = 0.01", "kernel"),
+    "cross-entropy, prior 0.5": ("cross entropy, π = 0.5", "ignore"),
+    "hard-negatives": ("hard negatives, π = 0.01", "output"),
+}
+RESULTS = ("AP", "AP50", "APs", "APm", "APl")
+
+
+def plot_priors(training):
+    """Plot the classes' loss with both priors, of the first steps and of all: means of the seeds, from least to most."""
+    from matplotlib.figure import Figure
+
+    every = training["settings"]["every"]
+    with style(figure_figsize=(6.4, 5.6)):
+        figure = Figure()
+        panels = figure.subplots(2, 2, sharey="col")
+        for column, names in enumerate((("full", "focal, prior 0.5"), ("cross-entropy", "cross-entropy, prior 0.5"))):
+            for row, kind in enumerate(("first", "mean")):
+                axes = panels[row][column]
+                for name in names:
+                    runs = np.array(training["variants"][name]["losses"]["classes"][kind])  # (seeds, steps)
+                    title, role = TRAINED[name]
+                    at = np.arange(runs.shape[1]) if kind == "first" else every * (np.arange(runs.shape[1]) + 0.5)
+                    axes.fill_between(at, runs.min(0), runs.max(0), color=COLOURS[role], alpha=0.25, linewidth=0)
+                    axes.plot(at, runs.mean(0), color=COLOURS[role], label=title.split(", ")[1])
+                axes.set(yscale="log", xlabel="step", xlim=(0, at[-1]))
+            panels[0][column].set(title=title.split(", ")[0])
+            panels[0][column].legend()
+        panels[0][0].set_ylabel("loss, first steps")
+        panels[1][0].set_ylabel(f"loss, means of {every} steps")
+        return figure
+
+
+def plot_results(training, names):
+    """Plot AP and its relatives of some variants: the mean of the seeds, a deviation to either side, and each seed."""
+    from matplotlib.figure import Figure
+
+    with style(figure_figsize=(6.4, 3.4)):
+        figure = Figure()
+        axes = figure.add_subplot()
+        for i, name in enumerate(names):
+            title, role = TRAINED[name]
+            shift = 0.8 * ((i + 0.5) / len(names) - 0.5)
+            found = [training["variants"][name]["summary"][which] for which in RESULTS]
+            at = [k + shift for k in range(len(RESULTS))]
+            means, deviations = ([100 * one[key] for one in found] for key in ("mean", "deviation"))
+            axes.errorbar(at, means, deviations, fmt="o", color=COLOURS[role], capsize=4, label=title)
+            for x, one in zip(at, found):
+                seeds = [100 * value for value in one["seeds"]]
+                axes.plot([x + 0.05] * len(seeds), seeds, "_", color=COLOURS[role], markersize=5, markeredgewidth=1)
+        axes.set(ylabel="percent", ylim=(0, None), xticks=range(len(RESULTS)), xticklabels=RESULTS)
+        axes.legend(loc="upper right")
+        return figure
+
+
+def results_table(training, names):
+    """Return AP and its relatives of some variants in percent, with the deviation between seeds, as Markdown."""
+    rows = []
+    for name in names:
+        summary = training["variants"][name]["summary"]
+        cells = [f"{number(100 * summary[which]['mean'], 1)} ± {number(100 * summary[which]['deviation'], 1)}"
+                 for which in RESULTS]
+        rows.append((TRAINED[name][0], *cells))
+    return table(("trained with", *RESULTS), rows)
 
 
 # --- RetinaNet -----------------------------------------------------------------------------
@@ -143,6 +214,12 @@ def table(head, rows):
     return Markdown("\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]))
 
 
+SPEED_NAMES = {
+    "fast, none": "`fast`, each loss", "fast, sum": "`fast`, their sum", "fast.match_anchors": "`fast.match_anchors`",
+    "torch.mm, 1,024²": "`torch.mm`, 1,024²",
+}
+
+
 def speed_table(speed):
     """Return what `benchmarks/focal_loss.py` measured, as Markdown."""
     from IPython.display import Markdown
@@ -157,7 +234,7 @@ def speed_table(speed):
         for name, result in results[key]["times"].items():
             ratio = 1.0 if name == first else result["ratio"][first]
             memory = number(results[key]["memory"][name] / 1e6, 1)
-            name = f"`{name}`" if name.startswith("fast.") else name
+            name = SPEED_NAMES.get(name, name)
             lines.append(f"| {name} | {number(1000 * result['seconds'], 1)} ms | {number(ratio, 2)} × | {memory} MB |")
         lines.append("")
     if "step" in results:
