@@ -1,5 +1,6 @@
 """The chapter on SSD against other oracles, published figures, and bad input."""
 
+import colorsys
 import math
 from fractions import Fraction
 
@@ -409,6 +410,42 @@ def test_detect_finds_again_what_match_and_encode_asked_for():
     torch.testing.assert_close(found["boxes"][order], boxes)
 
 
+# --- colours ---------------------------------------------------------------------------
+
+
+def turned(colour, brightness, contrast, saturation, hue):
+    """An oracle of its own, with Python's colorsys."""
+    clip = lambda x: min(1.0, max(0.0, x))  # noqa: E731
+    h, s, v = colorsys.rgb_to_hsv(*(clip(contrast * clip(c + brightness)) for c in colour))
+    return colorsys.hsv_to_rgb((h + hue / 360) % 1, clip(saturation * s), v)
+
+
+@pytest.mark.parametrize("numbers", [
+    (0.0, 1.0, 1.0, 0.0), (0.125, 1.0, 1.0, 0.0), (-0.125, 1.5, 1.0, 0.0), (0.0, 0.5, 1.5, 0.0), (0.0, 1.0, 0.0, 0.0),
+    (0.0, 1.0, 1.0, 36.0), (0.0, 1.0, 1.0, -150.0), (0.1, 1.2, 3.0, 345.0), (1.0, 1.0, 1.0, 0.0), (0.0, 0.0, 1.0, 90.0),
+])
+@pytest.mark.parametrize("version, of", BOTH)
+def test_photometric_distortion_is_that_of_colorsys(version, of, numbers):
+    image = np.random.default_rng(0).random((3, 7, 9))
+    image[:, :2] = np.round(2 * image[:, :2]) / 2  # greys, black, white, and pure colours
+    names = ("brightness", "contrast", "saturation", "hue")
+    found = np.asarray(version.photometric_distortion(of(image), **dict(zip(names, numbers))))
+    expected = [[turned(image[:, i, j], *numbers) for j in range(9)] for i in range(7)]
+    np.testing.assert_allclose(found, np.transpose(expected, (2, 0, 1)), atol=1e-12)
+
+
+@pytest.mark.parametrize("version, of", BOTH)
+def test_photometric_distortion_leaves_what_it_should(version, of):
+    image = np.random.default_rng(1).random((3, 4, 5)).astype(np.float32)
+    np.testing.assert_allclose(version.photometric_distortion(of(image)), image, atol=1e-6)
+    for numbers in ({"hue": 77}, {"saturation": 0.3}):
+        made = np.asarray(version.photometric_distortion(of(image), **numbers))
+        np.testing.assert_allclose(made.max(0), image.max(0), atol=1e-6)  # V stays
+        assert abs(made - image).max() > 0.1 and made.dtype == np.float32
+    grey = np.asarray(version.photometric_distortion(of(image), saturation=0))
+    np.testing.assert_allclose(grey, np.broadcast_to(image.max(0), image.shape), atol=1e-6)
+
+
 # --- bad input -------------------------------------------------------------------------
 
 _B, _D = np.array([[0.1, 0.1, 0.5, 0.5]]), np.array([[0.0, 0.0, 0.5, 0.5], [0.5, 0.5, 1.0, 1.0]])
@@ -441,6 +478,11 @@ REFUSED = [
     ("sample_patch", (_B, np.array([1, 2])), {"min_iou": 0.1, "uniforms": _U}, "`labels` has the shape (2,)"),
     ("sample_patch", (_B, np.array([1])), {"min_iou": 0.1, "uniforms": _U + 1}, "`uniforms` holds 1.5 at index (0, 0)"),
     ("sample_patch", (_B, np.array([1])), {"min_iou": 2, "uniforms": _U}, "`min_iou` (=2.0) must be from 0 to 1"),
+    ("photometric_distortion", (np.ones((1, 2, 2)),), {}, "`image` has the shape (1, 2, 2); (3, H, W) is needed"),
+    ("photometric_distortion", (np.full((3, 1, 1), 1.5),), {}, "`image` holds a number that is not from 0 to 1"),
+    ("photometric_distortion", (np.full((3, 1, 1), np.nan),), {}, "`image` holds a number that is not from 0 to 1"),
+    ("photometric_distortion", (np.ones((3, 1, 1)),), {"contrast": -1}, "`contrast` (=-1.0) must be at least 0"),
+    ("photometric_distortion", (np.ones((3, 1, 1)),), {"hue": np.inf}, "`hue` (=inf) must be a finite number"),
     ("decimate_fc", (np.ones((4, 10)), 3), {}, "`kernel_size` (=3): its 9 places must divide the 10 inputs of `weight`"),
     ("decimate_fc", (np.ones((4, 9)), 3), {"steps": (1, 1, 0, 1)}, "`steps` (=0) must be at least 1"),
     ("detect", (_S, _O, _D[:1]), {}, "`default_boxes` holds 1 boxes; 2 are needed, as many as `scores` has rows"),

@@ -1,7 +1,7 @@
 """What the explorers of the SSD chapter need from NumPy and Torch. Everything is the same to the byte from run to run.
 
-The scores of `hard_negatives` and `pipeline` are those of `made_up()`, unless they are given others: `real(path)` has
-those of a trained small detector, from a file of its weights. What is made up says so in its `source`.
+Scores and offsets are those of a small trained SSD, from the file that `benchmarks/ssd_outputs.py` writes: computed
+anew, they would differ in their last digits from one processor to another.
 """
 
 import base64
@@ -11,8 +11,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from cvnotes import data
+from cvnotes import data, train
 from cvnotes.boxes import fast as boxes_fast
+from cvnotes.boxes.formulas import iou
+from cvnotes.models.small_detectors import SmallSSD
 from cvnotes.ssd import explorers, fast, formulas
 
 SCENE = dict(objects=(3, 6), sizes=(8, 80), crowds=0, contrast=90)  # beside its size
@@ -37,16 +39,35 @@ def _scene(example):
 
 
 def bitmap(image):
-    """Return an image (H, W, 3) of bytes as a `data:` URI: a bitmap of 24 bits, rows from the top."""
+    """Return an image (H, W, 3) of bytes as a `data:` URI: a bitmap of 5 bits for each colour, rows from the top."""
     height, width, _ = image.shape
-    rows = np.zeros((height, -(-3 * width // 4) * 4), np.uint8)
-    rows[:, :3 * width] = image[..., ::-1].reshape(height, -1)  # blue, green, red
-    header = struct.pack("<2sIHHI", b"BM", 54 + rows.size, 0, 0, 54)
-    header += struct.pack("<IiiHHIIiiII", 40, width, -height, 1, 24, 0, rows.size, 0, 0, 0, 0)
+    red, green, blue = image.astype("<u2").transpose(2, 0, 1) >> 3
+    rows = np.zeros((height, width + width % 2), "<u2")  # a row takes a multiple of four bytes
+    rows[:, :width] = red << 10 | green << 5 | blue
+    header = struct.pack("<2sIHHI", b"BM", 54 + rows.nbytes, 0, 0, 54)
+    header += struct.pack("<IiiHHIIiiII", 40, width, -height, 1, 16, 0, rows.nbytes, 0, 0, 0, 0)
     return "data:image/bmp;base64," + base64.b64encode(header + rows.tobytes()).decode()
 
 
+def best_overlaps(scales, sides):
+    """Return (least, mean, greatest) for each side: the best IoU that a square has with a default box of SSD300.
+
+    - scales: of the default boxes; sides: of the squares, in fractions of the image; 40 at random places of each
+    """
+    centres = torch.from_numpy(np.random.default_rng(0).random((40, 2))).float()
+    boxes = fast.default_boxes(formulas.MAP_SIZES, scales, formulas.RATIOS)
+    rows = []
+    for side in sides:
+        middle = side / 2 + (1 - side) * centres
+        squares = torch.cat([middle - side / 2, middle + side / 2], 1).float()
+        best = boxes_fast.box_iou(squares, boxes).amax(1)
+        rows.append([part(best).item() for part in (torch.min, torch.mean, torch.max)])
+    return rows
+
+
 # --- scores ------------------------------------------------------------------------------
+
+SHOWN = 4  # scenes of those to validate on, the first ones
 
 
 class Outputs(NamedTuple):
@@ -66,62 +87,87 @@ class Outputs(NamedTuple):
     source: str
 
 
-def made_up(trained=True):
-    """Return `Outputs` for SSD300's 8,732 default boxes that no network computed: a formula of the overlaps, and noise.
+class Stored(NamedTuple):
+    """What is stored of the small SSD.
 
-    The logit of an object's class grows with the IoU of default box and object. With `trained` False, scores
-    are noise, as those of a network before its first step.
+    `first` and `later` are `Outputs` for the chapter's scene, before training and after; `shown` are those of some
+    scenes to validate on, after training.
     """
-    example = picked(96)
-    boxes = torch.from_numpy(example.boxes / 96)
-    scales = explorers.SCALES["its code, for COCO"]
-    defaults = fast.default_boxes(formulas.MAP_SIZES, scales, formulas.RATIOS).double()
-    noise = torch.from_numpy(np.random.default_rng(5).standard_normal((len(defaults), len(data.CLASSES) + 5)))
-    scores = 0.02 * noise[:, :-4]
-    offsets = torch.zeros_like(noise[:, -4:])
-    if trained:
-        iou = boxes_fast.box_iou(defaults, boxes)  # (D, M)
-        best = iou.argmax(1)
-        scores = 0.7 * noise[:, :-4]
-        scores[:, 0] += 8
-        for j, label in enumerate(example.labels.tolist()):
-            sure = 18 * iou[:, j]
-            scores[:, label + 1] += sure
-            scores[:, (label + 2) % 6 + 1] += 0.75 * sure  # it takes it for something else, now and then
-        target = boxes_fast.encode(boxes[best], defaults, weights=formulas.CODE)
-        right = (iou.amax(1) > 0.3)[:, None]
-        offsets = torch.where(right, target + 0.4 * noise[:, -4:], 0.4 * noise[:, -4:])
-    places = tuple((n, 2 + 2 * len(ratios)) for n, ratios in zip(formulas.MAP_SIZES, formulas.RATIOS))
-    return Outputs(example, scores, offsets, defaults, places, "made up by a formula, not computed by a network")
+
+    first: Outputs
+    later: Outputs
+    shown: list
 
 
-def real(path):
-    """Return `Outputs` of a trained small SSD for the scene, from the file of its weights."""
-    from cvnotes import train
+def examples():
+    """Return the scenes of which outputs are stored: the chapter's, then some to validate on."""
+    return [picked(128)] + [data.scene(train.VALIDATION_SEED, train.VALIDATION + i) for i in range(SHOWN)]
 
-    detector, example = train.load_weights(path), picked(128)
-    with torch.no_grad():
-        scores, offsets = detector(train._normalised(train.prepared(example, detector.image_size)[0][None]))
-    in_place = 2 + 2 * len(detector.RATIOS)
-    strides = [(8, 16, 32, 64)[m] for m in detector.maps]
-    places = tuple((detector.image_size // stride, in_place) for stride in strides)
-    return Outputs(
-        example, scores[0].double(), offsets[0].double(), detector.boxes.double(), places, "those of a small trained SSD"
+
+def stored(path):
+    """Return what is stored in a file of `benchmarks/ssd_outputs.py`."""
+    from safetensors.numpy import load_file
+
+    arrays = {name: torch.from_numpy(array.astype(np.float64)) for name, array in load_file(path).items()}
+    in_place = 2 + 2 * len(SmallSSD.RATIOS)
+    places = tuple((128 // stride, in_place) for stride in (8, 16, 32, 64))
+    sides = [side for side, _ in places]
+    defaults = fast.default_boxes(sides, SmallSSD.SIZES, [SmallSSD.RATIOS] * len(sides)).double()
+    scene, *others = examples()
+
+    def outputs(name, i, example, source):
+        return Outputs(example, arrays[name + ".scores"][i], arrays[name + ".offsets"][i], defaults, places, source)
+
+    later = "those of a small trained SSD"
+    return Stored(
+        outputs("first", 0, scene, "those of a small SSD before its training"), outputs("later", 0, scene, later),
+        [outputs("later", i + 1, example, later) for i, example in enumerate(others)],
     )
+
+
+def detections(outputs, min_score):
+    """Return what is found: a list of (class, score, box in fractions of the image), by falling score."""
+    (found,) = fast.detect(
+        outputs.scores[None], outputs.offsets[None], outputs.default_boxes, min_score=min_score, iou_threshold=0.5
+    )
+    return list(zip((found["labels"] - 1).tolist(), found["scores"].tolist(), found["boxes"].tolist()))
+
+
+def verdicts(outputs, found):
+    """Return for each detection, by falling score, "right", "crowd" or "wrong".
+
+    Right is one that has an IoU of 0.5 or more with an object of its class that none before it has found. One that lies
+    by half or more in a crowd of its class counts for nothing, as with COCO.
+    """
+    example, size = outputs.example, len(outputs.example.image)
+    boxes, left, answers = (example.boxes / size).tolist(), set(np.flatnonzero(~example.iscrowd).tolist()), []
+    for c, _, box in found:
+        best, j = max(((iou(box, boxes[j]), j) for j in left if example.labels[j] == c), default=(0.0, None))
+        crowds = [crowd for crowd, label, is_one in zip(boxes, example.labels, example.iscrowd) if is_one and label == c]
+        if best >= 0.5:
+            left.remove(j)
+        answers.append("right" if best >= 0.5 else "crowd" if any(_share(box, one) >= 0.5 for one in crowds) else "wrong")
+    return answers
+
+
+def _share(box, area):
+    """Return the share of a box that lies in an area."""
+    w, h = min(box[2], area[2]) - max(box[0], area[0]), min(box[3], area[3]) - max(box[1], area[1])
+    return max(0.0, w) * max(0.0, h) / ((box[2] - box[0]) * (box[3] - box[1]) or 1.0)
 
 
 # --- what explorers show of them ---------------------------------------------------------
 
-EDGES = [0.001 * 10 ** (k / 4) for k in range(17)]  # of the bars of the histogram, 0.001 to 10
+EDGES = [0.0001 * 10 ** (k / 4) for k in range(21)]  # of the bars of the histogram, 0.0001 to 10; the first has all below
 
 
-def hard_negatives(later=None, first=None):
+def hard_negatives(first, later):
     """Return the data of that explorer: losses of the scene's default boxes, in thousandths.
 
-    Two sets of `Outputs`, of a trained network and of one before its first step; `made_up()` where none are given.
+    - first, later: `Outputs` of a network before its first step, and of one that is trained
     """
     found = {}
-    for stage, outputs in (("first step", first or made_up(trained=False)), ("later", later or made_up())):
+    for stage, outputs in (("first step", first), ("later", later)):
         example, size = outputs.example, len(outputs.example.image)
         index = fast.match(torch.from_numpy(example.boxes / size), outputs.default_boxes)
         labels = torch.where(index >= 0, torch.from_numpy(example.labels)[index] + 1, 0)
@@ -133,10 +179,20 @@ def hard_negatives(later=None, first=None):
         found[stage] = {
             "positives": _thousandths(positives), "count": len(negatives), "total": round(float(negatives.sum()), 3),
             "hardest": _thousandths(negatives[:most]), "bars": bars.tolist(), "edges": [round(edge, 4) for edge in EDGES],
-            "marks": [round(float(mark), 2) for mark in marks],
+            "marks": [round(float(mark), 2) for mark in marks], "source": outputs.source,
         }
-    found["source"] = (later or made_up()).source
     return found
+
+
+def _surest(scores, places):
+    """Return for each place of the first map the best score (D,) of all boxes whose place, on any map, holds it."""
+    side, start = places[0][0], 0
+    best = scores.new_zeros(side, side)
+    for n, in_place in places:
+        own = scores[start:start + n * n * in_place].view(n, n, in_place).amax(2)  # (n, n)
+        where = torch.arange(side) * n // side
+        best, start = torch.maximum(best, own[where][:, where]), start + n * n * in_place
+    return best
 
 
 def _thousandths(values):
@@ -147,12 +203,11 @@ LIMIT = 40  # candidates of a class
 FINE = explorers.FINE
 
 
-def pipeline(outputs=None):
+def pipeline(outputs):
     """Return the data of that explorer: the candidates, by falling score, and whom of its class each overlaps.
 
-    `outputs` are `Outputs`, `made_up()` where none are given. Lengths are in thousandths, scores in 100,000ths.
+    `outputs` are `Outputs`. Lengths are in thousandths, scores in 100,000ths.
     """
-    outputs = outputs or made_up()
     example = outputs.example
     p = outputs.scores.softmax(1)[:, 1:]  # (D, C)
     boxes = boxes_fast.decode(
@@ -166,8 +221,7 @@ def pipeline(outputs=None):
     chosen.sort()
     overlap = boxes_fast.box_iou(boxes, boxes[[d for _, _, d in chosen]])[[d for _, _, d in chosen]]
     overlap = (1000 * overlap).ceil().int().tolist()
-    first, in_place = outputs.places[0]
-    seen = rounded[:first * first * in_place].amax(1).view(first, first, in_place).amax(2)
+    seen = _surest(rounded.amax(1), outputs.places)
     heat = sum((seen > FINE * score).int() for score in (0.05, 0.2, 0.5))
     return {
         **_scene(example), "classes": list(data.CLASSES), "boxes": len(p), "limit": LIMIT, "source": outputs.source,

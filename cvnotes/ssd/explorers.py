@@ -166,7 +166,7 @@ def matching(data, x=55, y=67, size=35, shape="1 : 1", iou_threshold=0.5):
     picture.circle(LEFT + SIDE * x / 100, TOP + SIDE * y / 100, 8, "output", "paper", 2, drag=drag, title="drag")
     total = sum(map(len, matched))
     picture.text(8, 22, f"{total} matched" if total else "1 forced", 16, "start", "match", "700")
-    picture.text(392, 22, f"{sum(map(len, near))} more from {NEAR} up: left out", 15, "end", "ignore", "600")
+    picture.text(392, 22, f"{sum(map(len, near))} more from {NEAR} up: no match", 15, "end", "ignore", "600")
     counts = [len(own) for own in matched]
     if not total:
         counts[best[2]] = 1
@@ -249,7 +249,7 @@ def _matching_in_words(counts, near, best, total, iou_threshold):
         words += "and is matched all the same, so that no object is lost. "
     missed = sum(map(len, near))
     if missed:
-        words += f"{number(missed)} more with {NEAR} or more are left out: they count as background."
+        words += f"{number(missed)} more with {NEAR} or more don't match: they count as background."
     return words
 
 
@@ -278,7 +278,7 @@ def hard_negatives(data, stage="later", ratio=3, negatives="the hardest"):
     picture = Picture(WIDTH, 392, label)
     _draw_histogram(picture, own, negatives, kept)
     _draw_loss_shares(picture, positives, kept, matched, loss)
-    return picture.svg(), _mining_in_words(data, own, positives, kept, matched, loss, least, negatives)
+    return picture.svg(), _mining_in_words(own, positives, kept, matched, loss, least, negatives)
 
 
 def _draw_histogram(picture, own, negatives, kept):
@@ -330,7 +330,10 @@ def _log_height(count):
 
 
 def _tick(edge):
-    return number(edge, 3 if edge < 0.01 else 2 if edge < 0.1 else 1 if edge < 1 else 0)
+    digits = 0
+    while edge * 10**digits < 0.99:
+        digits += 1
+    return number(edge, digits)
 
 
 def _draw_loss_shares(picture, positives, kept, matched, loss):
@@ -348,8 +351,8 @@ def _draw_loss_shares(picture, positives, kept, matched, loss):
             )
 
 
-def _mining_in_words(data, own, positives, kept, matched, loss, least, negatives):
-    words = f"{number(positives)} positives and {number(own['count'])} negatives ({data['source']}). "
+def _mining_in_words(own, positives, kept, matched, loss, least, negatives):
+    words = f"{number(positives)} positives and {number(own['count'])} negatives ({own['source']}). "
     if negatives == "at random":
         words += f"Of {number(kept)} negatives at random the loss is {number(loss, 2)} in the mean"
     elif negatives == "all":
@@ -357,7 +360,7 @@ def _mining_in_words(data, own, positives, kept, matched, loss, least, negatives
     elif not kept:
         words += "No negative counts: nothing would teach what background is"
     else:
-        words += f"The {number(kept)} hardest negatives, with losses from {number(least, 2)} up, have {number(loss, 2)} together"
+        words += f"The {number(kept)} hardest negatives, with losses from {number(least, 3)} up, have {number(loss, 2)} together"
     words += f"; the positives have {number(matched, 2)}. All negatives have {number(own['total'], 1)}"
     if negatives == "the hardest" and kept and own["total"]:
         words += f", so {_percent(kept / own['count'], 1)} of them carry {_percent(loss / own['total'], 1)} of it"
@@ -479,7 +482,7 @@ def _patch_in_words(wanted, count, patch, names, boxes, kept, flip):
 STEPS = ("scores", "threshold", "decode", "best of each class", "suppress", "final")
 FINE = 100_000  # parts of 1 in which scores are counted
 SCORES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7)
-ROLES = ("input", "kernel", "output", "negative", "ignore", "match")
+ROLES = ("input", "kernel", "output", "negative", "ignore", "ink")
 
 
 @explorer(step=range(1, 7), min_score=SCORES, iou_threshold=(0.1, 0.3, 0.45, 0.6, 0.8, 1.0), most=(1, 2, 3, 5, 10, 200), play="step")
@@ -540,10 +543,10 @@ def suppressed(candidates, iou_threshold):
 
 
 def _draw_heat(picture, data):
-    """Draw where in the image the first map sees something, and how sure it is."""
+    """Draw where in the image, on any map, a default box is over 0.05, over 0.2, and over 0.5."""
     rows = data["heat"]
     cell = SIDE / len(rows)
-    for level, opacity in ((1, 0.25), (2, 0.5), (3, 0.8)):
+    for level, opacity in ((1, 0.2), (2, 0.35), (3, 0.55)):
         d = "".join(
             f"M{coordinate(LEFT + j * cell)} {coordinate(TOP + i * cell)}h{coordinate(cell)}v{coordinate(cell)}h-{coordinate(cell)}z"
             for i, row in enumerate(rows) for j, value in enumerate(row) if value == str(level)
@@ -571,7 +574,8 @@ def _draw_labels(picture, data, found):
 def _pipeline_in_words(data, step, counts, min_score, iou_threshold, most, chosen, final):
     classes, words = len(data["classes"]), f"Step {step}: "
     if step == 1:
-        words += f"{number(data['boxes'])} default boxes with {classes} classes each, without background, are {number(counts[0])} scores"
+        words += f"{number(data['boxes'])} default boxes with {classes} classes each, without background, are {number(counts[0])} scores; "
+        words += "the more colour a place has, the surer is its best box: over 0.05, 0.2 or 0.5"
     elif step == 2:
         words += f"{number(counts[1])} of {number(counts[0])} scores are over {_short(min_score)}; all others are dropped"
     elif step == 3:

@@ -190,6 +190,37 @@ def within(patch_, box):
     return clipped(((box[0] - x1) / w, (box[1] - y1) / h, (box[2] - x1) / w, (box[3] - y1) / h))
 
 
+# --- colours -------------------------------------------------------------------------------
+
+
+def distorted(colour, brightness=0.0, contrast=1.0, saturation=1.0, hue=0.0):
+    """Return a colour (r, g, b), each from 0 to 1, as it looks in another light.
+
+    c ← contrast·(c + brightness), clipped to 0 … 1 after each step;  then with V = max(c), m = min(c):
+    S = min(1, saturation·(V − m)/V), and the hue, an angle, is turned by `hue` degrees; V stays
+
+    >>> distorted((0.5, 0.25, 0.0), contrast=2.0), distorted((0.75, 0.25, 0.25), hue=120.0)
+    ((1.0, 0.5, 0.0), (0.25, 0.75, 0.25))
+    """
+    r, g, b = [_unit(contrast * _unit(c + brightness)) for c in colour]
+    V, m = max(r, g, b), min(r, g, b)
+    if V == m:  # grey has no hue, and no saturation to change
+        return V, V, V
+    d = V - m
+    sixth = (g - b) / d if V == r else 2 + (b - r) / d if V == g else 4 + (r - g) / d  # of the circle of hues
+    S = min(1.0, saturation * d / V)
+    return tuple([_channel(V, S, n + sixth + hue / 60) for n in (5, 3, 1)])
+
+
+def _unit(c):
+    return min(1.0, max(0.0, c))
+
+
+def _channel(V, S, k):
+    """Return red, green or blue, k sixths of the circle after a point: V·(1 − S) from 1 to 3, V from 4 to 6."""
+    k -= 6 * floor(k / 6)
+    return V * (1 - S * _unit(min(k, 4 - k)))
+
 # --- arguments -----------------------------------------------------------------------------
 
 
@@ -324,6 +355,17 @@ def patch_arguments(boxes, labels, min_iou, uniforms):
     if bad.any():
         raise ValueError(f"`uniforms` holds {_first(uniforms, bad)}; from 0 to 1 is needed")
     return None if min_iou is None else boxes_formulas.threshold("min_iou", min_iou)
+
+
+def distortion(image, brightness, contrast, saturation, hue):
+    """Check the arguments of `photometric_distortion`, and return the numbers among them."""
+    shapes.array("image", image, "3 H W")
+    if not ((image >= 0) & (image <= 1)).all():  # NaN is neither
+        raise ValueError("`image` holds a number that is not from 0 to 1")
+    return (
+        boxes_formulas.real("brightness", brightness, -1, 1), boxes_formulas.real("contrast", contrast, 0),
+        boxes_formulas.real("saturation", saturation, 0), boxes_formulas.real("hue", hue, -360, 360),
+    )
 
 
 def decimation(weight, kernel_size, steps):

@@ -115,6 +115,21 @@ def sample_patch(draw):
 
 
 @st.composite
+def photometric_distortion(draw):
+    H, W = draw(sizes(1, 4)), draw(sizes(1, 4))
+    random = np.random.default_rng(draw(seeds))
+    image = random.random((3, H, W)) if draw(st.booleans()) else random.integers(0, 5, (3, H, W)) / 4  # with greys
+    if draw(RARELY):
+        image[-1, -1, -1] = draw(st.sampled_from([1.5, -0.1, np.nan]))
+    usual = {
+        "brightness": st.sampled_from([0, 0.125, -0.125, 1, -1.0]), "contrast": st.sampled_from([1, 0.5, 1.5, 0]),
+        "saturation": st.sampled_from([1, 0.5, 1.5, 0, 100]), "hue": st.floats(-360, 360) | st.sampled_from([60, -120]),
+    }
+    numbers = {name: bad(draw, draw(values), -400, np.nan, "1") for name, values in usual.items() if draw(st.booleans())}
+    return (changed(draw, image),), numbers
+
+
+@st.composite
 def decimate_fc(draw):
     O, C, KH, KW = (draw(sizes(1, high)) for high in (9, 5, 7, 7))
     weight = np.random.default_rng(draw(seeds)).standard_normal((O, C * KH * KW))
@@ -148,6 +163,7 @@ STRATEGIES = {
     "hard_negative_mining": hard_negative_mining(),
     "multibox_loss": multibox_loss(),
     "sample_patch": sample_patch(),
+    "photometric_distortion": photometric_distortion(),
     "decimate_fc": decimate_fc(),
     "detect": detect(),
 }
@@ -168,6 +184,10 @@ GRADCHECK = {
         ((*_LOSS[:2], 0 * _LABELS, _LOSS[2]), {}),
     ],
     "sample_patch": "gradcheck takes no function that also returns integers",
+    "photometric_distortion": [
+        ((_RANDOM.random((3, 2, 3)),), {"brightness": 0.1, "contrast": 0.75, "saturation": 0.5, "hue": 30}),
+        ((_RANDOM.random((3, 2, 2)),), {}),
+    ],
     "decimate_fc": [((_RANDOM.standard_normal((5, 18)), 3), {"steps": (2, 1, 2, 2)})],
     "detect": "what it returns is chosen, not computed alone",
 }
