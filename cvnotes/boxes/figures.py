@@ -187,6 +187,19 @@ def real_scene(path):
     return {name: x.astype(dtypes[name.removeprefix("truth.")]) for name, x in load_file(path).items()}
 
 
+def objects_found(found, scores, least):
+    """Return how many objects of a real scene have a box of their class, with IoU ½ or more and a score from `least`."""
+    boxes, labels = found["boxes"].tolist(), found["labels"].tolist()
+    objects = zip(found["truth.boxes"].tolist(), found["truth.labels"].tolist())
+    return sum(
+        any(
+            score >= least and label == own and formulas.iou(box, thing) >= 0.5
+            for box, label, score in zip(boxes, labels, scores)
+        )
+        for thing, own in objects
+    )
+
+
 def draw_real_scene(found, *sets, scale=1.5):
     """Return SVG text: for each of two sets of indices, the scene with those boxes; the surer, the thicker."""
     image = found["image"]
@@ -217,7 +230,7 @@ def speed_table(speed):
             ratios = [number(result["times"][call]["ratio"][unit], 2) for result in (first, second)]
             label = name if call == calls[0] else ""
             time = number(1000 * first["times"][call]["seconds"], 1)
-            lines.append(f"| {label} | `{call}` | {time} ms | {ratios[0]} | {ratios[1]} |")
+            lines.append(f"| {label} | `{call}` | {time}\u00a0ms | {ratios[0]} | {ratios[1]} |")
     hardware = speed["default"]["hardware"]
     lines += ["", f"{hardware['processor']}, {hardware['threads']} threads, torch {hardware['torch']}, float32."]
     return Markdown("\n".join(lines))
