@@ -361,7 +361,10 @@ def _mining_in_words(own, positives, kept, matched, loss, least, negatives):
         words += "No negative counts: nothing would teach what background is"
     else:
         words += f"The {number(kept)} hardest negatives, with losses from {number(least, 3)} up, have {number(loss, 2)} together"
-    words += f"; the positives have {number(matched, 2)}. All negatives have {number(own['total'], 1)}"
+    words += f"; the positives have {number(matched, 2)}"
+    if negatives == "all":
+        return words + "."
+    words += f". All negatives have {number(own['total'], 1)}"
     if negatives == "the hardest" and kept and own["total"]:
         words += f", so {_percent(kept / own['count'], 1)} of them carry {_percent(loss / own['total'], 1)} of it"
     return words + "."

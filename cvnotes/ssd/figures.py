@@ -148,7 +148,7 @@ def plot_by_size(training):
     """Plot the AP of `benchmarks/detectors_training.py`, by the size of objects: each seed, and mean and deviation of them."""
     from matplotlib.figure import Figure
 
-    with style(figure_figsize=(5.4, 3.4)):
+    with style(figure_figsize=(5.4, 3.6)):
         figure = Figure()
         axes = figure.add_subplot()
         for k, ((variant, name), role) in enumerate(zip(VARIANTS.items(), ("output", "input", "kernel"))):
@@ -162,7 +162,7 @@ def plot_by_size(training):
                 axes.plot([x[i]] * len(seeds), [100 * y for y in seeds], ".", color=COLOURS[role], markersize=5)
         axes.set_xticks(range(len(FIGURES)), FIGURES.values())
         axes.set(xlabel="objects", ylabel="AP, %")
-        axes.legend()
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
         return figure
 
 
