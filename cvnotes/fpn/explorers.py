@@ -92,7 +92,7 @@ def which_level(width=224, height=224, k0=4, size0=224):
     level = formulas.box_level(width, height, k0, size0)
     free = formulas.box_level(width, height, k0, size0, -30, 30)
     stride = 2**level
-    picture = Picture(WIDTH, 432, f"A box of {width} × {height} pixels on the places of P{level}")
+    picture = Picture(WIDTH, 440, f"A box of {width} × {height} pixels on the places of P{level}")
     picture.text(8, 22, f"P{level}", 18, "start", "output", "700")
     picture.text(50, 22, f"a place is {stride} × {stride} pixels", 14, "start", "muted")
     left, top = 8, 36
@@ -194,6 +194,7 @@ def top_down(data, level=2, show="score of the head"):
         x, y = 8 + 196 * (k % 2), 28 + 222 * (k // 2)
         picture.text(x, y - 8, titles[k], 14, "start", "ink", "600")
         picture.image(x, y, SIDE, SIDE, image)
+        picture.rect(x, y, SIDE, SIDE, "none", "faint", 1)
         scale = SIDE / data["size"]
         for name, (x1, y1, x2, y2) in data["objects"]:
             box = [x + x1 * scale, y + y1 * scale, (x2 - x1) * scale, (y2 - y1) * scale]
@@ -207,7 +208,7 @@ def top_down(data, level=2, show="score of the head"):
 def _draw_scale(picture, left, name, most, signed):
     """Say which value each colour stands for."""
     picture.text(left, 466, name + ":", 14, "start", "muted")
-    at = left + (44 if name == "maps" else 78)
+    at = left + (48 if name == "maps" else 80)
     if not most:
         picture.text(at, 466, "0", 14, "start", "ink")
         return

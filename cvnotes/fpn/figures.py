@@ -23,7 +23,7 @@ def _plate(picture, x, y, wide, role, dash=None):
 
 def draw_pyramid(height=800, width=1344):
     """Return SVG text: the bottom-up way, the lateral connections, the top-down way and the levels, with their sizes."""
-    picture = Picture(480, 444, "")
+    picture = Picture(480, 450, "")
     for x, name, role in ((76, "bottom-up", "input"), (262, "top-down", "kernel"), (418, "levels", "output")):
         picture.text(x, 20, name, 16, fill=role, weight="600")
     for i, level in enumerate((5, 4, 3, 2)):
@@ -48,7 +48,9 @@ def draw_pyramid(height=800, width=1344):
             picture.text(274, (above + last * 0.18 + 22 + y - wide * 0.18) / 2 + 2, "× 2, +", 14, "start", "kernel", "600")
             picture.arrow(76, y - wide * 0.18 - 3, 76, above + last * 0.18 + 22, "input", 2)
             picture.text(64, (above + last * 0.18 + 22 + y - wide * 0.18) / 2 + 4, "stride 2", 14, "end", "input")
-    picture.text(76, 436, f"image: {height} × {width}", 14, fill="muted")
+    picture.arrow(76, 424, 76, 404, "input", 2)
+    picture.text(64, 419, "stride 4", 14, "end", "input")
+    picture.text(76, 441, f"image: {height} × {width}", 14)
     return picture.svg()
 
 
@@ -68,7 +70,7 @@ def plot_gains():
     from matplotlib.figure import Figure
 
     f = np.linspace(0, 0.25, 101)
-    with style(figure_figsize=(5.6, 3.1)):
+    with style(figure_figsize=(5.6, 3.5)):
         figure = Figure()
         axes = figure.add_subplot()
         for name, at, colour in (("the wave, f", f, "input"), ("its copy, ½ − f", 0.5 - f, "negative")):
@@ -77,7 +79,7 @@ def plot_gains():
             after = gain * [formulas.binomial_gain(x) for x in at]
             axes.plot(f, after, "--", color=COLOURS[colour], label="and ¼, ½, ¼")
         axes.set(xlabel="f, periods a place of the fine map", ylabel="what is left", xlim=(0, 0.25), ylim=(0, 1.02))
-        axes.legend(loc="center right", bbox_to_anchor=(1.0, 0.56), fontsize=10)
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
         return figure
 
 
@@ -103,6 +105,7 @@ def draw_spectra(rows, decades=3):
             share = np.clip(1 + shown / decades, 0, 1)[..., None]
             image = np.rint((250, 250, 250) + share * (np.array((0, 60, 110.0)) - 250)).astype(np.uint8)
             picture.image(x, y, side, side, bitmap(image))
+            picture.rect(x, y, side, side, "none", "faint", 1)
             n = len(power)
             half = (n // 4 + 0.5) * side / n  # what lies within is not above ¼
             middle = (n // 2 + 0.5) * side / n
@@ -148,7 +151,8 @@ def read_out_table(arrays):
     for k in range(4):
         cells = [f"{100 * right[k, g]:.0f} → {100 * right[4 + k, g]:.0f}" for g in (1, 2, 3, 0)]
         centre = f"{arrays['near'][k, 0]:.1f} → {arrays['near'][4 + k, 0]:.1f}"
-        rows.append([f"C{k + 2} → P{k + 2}"] + cells + [centre, f"{100 * arrays['cells'][k]:.1f} → {100 * arrays['cells'][4 + k]:.1f}"])
+        cell = f"{100 * arrays['cells'][k]:.1f} → {100 * arrays['cells'][4 + k]:.1f}"
+        rows.append([text.replace(" ", "\u00a0") for text in (f"C{k + 2} → P{k + 2}", *cells, centre, cell)])
     heads = [f"{GROUPS[g]} px, %" for g in (1, 2, 3)] + ["all, %", "centre, px", "cells wrong, %"]
     return table(["level"] + heads, rows)
 
