@@ -69,7 +69,7 @@ def scene(
 ):
     """Return the scene `index` of an endless row of scenes, as an `Example`.
 
-    - seed, index: integers, at least 0; two different pairs give two different scenes
+    - seed, index: integers, at least 0, seeds below 2³²; two different pairs give two different scenes
     - size: pixels of a side
     - objects: the fewest and the most objects that are tried to be placed; a full scene holds fewer
     - sizes: the least and the greatest width of a shape in pixels, before it is stretched; as many objects
@@ -90,7 +90,7 @@ def scene(
         noise=noise, crowds=crowds,
     )
     _check_difficulty(**difficulty)
-    draw = _Draw(shapes.integer("seed", seed, 0, 2**63 - 1), shapes.integer("index", index, 0, 2**63 - 1))
+    draw = _Draw(shapes.integer("seed", seed, 0, LAST_SEED), shapes.integer("index", index, 0, 2**63 - 1))
     base = [draw.between(40, 112) for _ in range(3)]
     canvas = _Canvas(_ground(draw, base, size, texture), overlap)
     labels, iscrowd = [], []
@@ -279,6 +279,7 @@ class _Canvas:
         return True
 
 
+LAST_SEED = 2**32 - 1  # one word; a longer one would run into the index
 DIFFICULTY = {  # of a scene: what each parameter may be
     "size": (32, 1024), "objects": (0, 100), "sizes": (4, 512), "turn": (0, 180), "overlap": (0, 0.9),
     "contrast": (1, 120), "texture": (0, 120), "noise": (0, 120), "crowds": (0, 1),
@@ -318,7 +319,7 @@ class Scenes:
     classes = CLASSES
 
     def __init__(self, seed=0, *, first=0, count=None, **difficulty):
-        self.seed = shapes.integer("seed", seed, 0, 2**63 - 1)
+        self.seed = shapes.integer("seed", seed, 0, LAST_SEED)
         self.first = shapes.integer("first", first, 0, 2**62)
         self.count = None if count is None else shapes.integer("count", count, 1)
         for name in difficulty:
@@ -444,12 +445,14 @@ def _read_image(path):
     try:
         with Image.open(path) as image:
             return np.array(image.convert("RGB"))
-    except OSError as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} can't be read as an image: {error}") from error
 
 
 # --- checking annotations -----------------------------------------------------------------
 
+LONGEST = 1_000_000  # pixels of an image's side
+NARROWEST = 0.01  # pixels of a box's side: COCO's last digit; in float32, less may become nothing
 SLACK = 0.02  # pixels that a box may reach over the edge: COCO's files are rounded to hundredths
 SHOWN = 10  # problems that one message names
 
@@ -483,10 +486,10 @@ def _read_json(path):
         return json.loads(content.decode("utf-8-sig")), hashlib.sha256(content).hexdigest()[:16]
     except OSError as error:
         raise BadAnnotations(path, [Problem(("file",), f"can't be read: {error.strerror}")]) from error
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise BadAnnotations(path, [Problem(("file",), f"is no JSON: {error}")]) from error
     except json.JSONDecodeError as error:
         raise BadAnnotations(path, [Problem(("line", error.lineno), f"is no JSON: {error.msg}")]) from error
+    except (ValueError, RecursionError) as error:  # no UTF-8, a number of thousands of digits, lists in lists in lists
+        raise BadAnnotations(path, [Problem(("file",), f"is no JSON: {error}")]) from error
 
 
 def problems_of(content, images=None):
@@ -497,7 +500,8 @@ def problems_of(content, images=None):
 
     An image needs `id`, `file_name`, `width` and `height`; a category `id` and `name`; an annotation `id`,
     `image_id`, `category_id` and `bbox` (x, y, width, height), and may have `iscrowd` and `area`.
-    Boxes must lie within the image (up to 0.02 pixels, as COCO rounds) and have an area.
+    Boxes must lie within the image (up to 0.02 pixels, as COCO rounds) and be at least 0.01 pixels wide and high. A
+    `file_name` may also lead out of the folder. Images have 8 bits for each colour, or a palette.
 
     >>> content = {"images": [], "annotations": [], "categories": [{"id": 1}]}
     >>> print(*problems_of(content))
@@ -532,15 +536,19 @@ def _is_integer(value):
 
 
 def _is_side(value):
-    return type(value) is int and value > 0
+    return type(value) is int and 0 < value <= LONGEST
 
 
 def _is_text(value):
-    return isinstance(value, str) and value != ""
+    return isinstance(value, str) and value != "" and not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 def _is_number(value):
     return type(value) in (int, float) and abs(value) < 1e300  # neither NaN nor infinite, nor soon so
+
+
+def _is_area(value):
+    return type(value) in (int, float) and 0 <= value <= LONGEST**2
 
 
 def _is_box(value):
@@ -550,7 +558,7 @@ def _is_box(value):
 # Of each kind of record, the keys that it must have: what they must be, in words, and the test.
 IMAGE = {
     "id": ("an integer", _is_integer), "file_name": ("a text", _is_text),
-    "width": ("an integer above 0", _is_side), "height": ("an integer above 0", _is_side),
+    **{side: (f"an integer from 1 to {LONGEST:,}", _is_side) for side in ("width", "height")},
 }
 CATEGORY = {"id": ("an integer", _is_integer), "name": ("a text", _is_text)}
 ANNOTATION = {
@@ -559,7 +567,7 @@ ANNOTATION = {
 }
 OPTIONAL = {
     "iscrowd": ("0 or 1", lambda value: type(value) is int and value in (0, 1)),
-    "area": ("a finite number, at least 0", lambda value: _is_number(value) and value >= 0),
+    "area": (f"a number from 0 to {LONGEST**2:,}", _is_area),
 }
 
 
@@ -601,25 +609,30 @@ def _image_problem(image, folder):
     if folder is None:
         return None
     path = folder / image["file_name"]
-    if not path.is_file():
-        return f"there is no file {path}"
-    size = _image_size(path)
+    try:
+        if not path.is_file():
+            return f"there is no file {path}"
+    except OSError as error:  # a name that is too long
+        return f"`file_name` (={_short(image['file_name'])}): {error.strerror}"
+    size, mode = _image_size(path)
     if size is None:
         return f"{path} is no image that can be read"
+    if mode[0] in "IF":  # Pillow would cut them off at 255
+        return f"{path} has pixels of more than 8 bits; 8 bits for each colour are needed"
     if size != (image["width"], image["height"]):
         return f"{path} has {size[0]} × {size[1]} pixels, not {image['width']} × {image['height']}"
     return None
 
 
 def _image_size(path):
-    """Return (width, height) of an image file from its first bytes, or None where it is none."""
+    """Return (width, height) and the mode of an image file from its first bytes; None and None where it is none."""
     from PIL import Image
 
     try:
         with Image.open(path) as image:
-            return image.size
-    except (OSError, ValueError, SyntaxError):
-        return None
+            return image.size, image.mode
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None, None
 
 
 def _box_problem(annotation, sizes, classes):
@@ -638,6 +651,9 @@ def _box_problem(annotation, sizes, classes):
             return f"`bbox` (={annotation['bbox']}; x, y, width, height) reaches outside its image of {W} × {H} pixels"
         if min(x + w, W) <= max(x, 0) or min(y + h, H) <= max(y, 0):
             return f"`bbox` (={annotation['bbox']}) has no area within its image"
+        narrow = NARROWEST * (1 - 1e-6)  # x + w is rounded
+        if min(x + w, W) - max(x, 0) < narrow or min(y + h, H) - max(y, 0) < narrow:
+            return f"`bbox` (={annotation['bbox']}) is narrower than {NARROWEST} pixels"
     return None
 
 

@@ -4,8 +4,10 @@ import copy
 import hashlib
 import json
 import os
+import struct
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -284,7 +286,7 @@ def setting(kind, number, key, value):
     (lambda c: c.update(annotations={}), "file: `annotations` must be a list, not an object"),
     (lambda c: c["images"].append(3), "images[6]: must be an object, not a number"),
     (lambda c: c["images"][1].pop("width"), "images[1]: `width` is missing"),
-    (setting("images", 1, "height", 0), "images[1]: `height` (=0) must be an integer above 0"),
+    (setting("images", 1, "height", 0), "images[1]: `height` (=0) must be an integer from 1 to 1,000,000"),
     (setting("images", 1, "height", 100), "00000006.png has 128 × 128 pixels, not 128 × 100"),
     (setting("images", 2, "file_name", "none.png"), "images[2]: there is no file"),
     (setting("images", 2, "id", 5), "images[2]: `id` (=5) is also that of images[0]"),
@@ -307,13 +309,57 @@ def setting(kind, number, key, value):
     (setting("annotations", 3, "bbox", [-1, 9, 50, 4]), "reaches outside its image of 128 × 128 pixels"),
     (setting("annotations", 3, "bbox", [90, 80, 30, -4]), "has a negative width or height; it holds x, y, width"),
     (setting("annotations", 3, "bbox", [128, 80, 0.01, 4]), "has no area within its image"),
+    (setting("annotations", 3, "bbox", [40, 40, 1e-6, 10]), "`bbox` (=[40, 40, 1e-06, 10]) is narrower than 0.01 pixels"),
+    (setting("annotations", 3, "area", 1e200), "annotations[3]: `area` (=1e+200) must be a number from 0 to"),
+    (setting("images", 1, "file_name", "x" * 5000), "images[1]: `file_name` (="),
+    (setting("images", 1, "file_name", "a\0b"), "images[1]: there is no file"),
+    (setting("images", 1, "width", 10**400), "images[1]: `width` (=1"),
+    (setting("categories", 1, "name", "\ud800"), "must be a text"),
     (setting("annotations", 3, "iscrowd", 2), "annotations[3]: `iscrowd` (=2) must be 0 or 1"),
-    (setting("annotations", 3, "area", -1), "annotations[3]: `area` (=-1) must be a finite number, at least 0"),
+    (setting("annotations", 3, "area", -1), "annotations[3]: `area` (=-1) must be a number from 0 to 1,000,000,000,000"),
 ])
 def test_folder_is_refused_with_place_and_reason(changeable, change, said):
     found = bad(*changeable, change)
     assert any(said in problem for problem in found)
     assert len(found) == 1 or "categor" in said or "`id` (=5)" in said  # nothing else is blamed but what hangs on it
+
+
+@pytest.mark.parametrize("content, said", [
+    (b"", "is no JSON"), (b"[" * 100_000, "is no JSON"), (b'{"images": ' + b"1" * 5000 + b"}", "is no JSON"),
+    ('{"images": []}'.encode("utf-16"), "is no JSON"), (b"\xef\xbb\xbf[]", "must hold an object, not a list"),
+])
+def test_file_that_is_no_json_is_refused_by_its_name(tmp_path, content, said):
+    (tmp_path / "annotations.json").write_bytes(content)
+    with pytest.raises(data.BadAnnotations, match=said) as refused:
+        data.CocoFolder(tmp_path)
+    assert str(refused.value).startswith(str(tmp_path / "annotations.json"))
+
+
+@pytest.mark.parametrize("pixels", [np.full((6, 8), 77 * 257, np.uint16), np.full((6, 8), 0.3, np.float32)])
+def test_image_of_more_than_8_bits_is_refused(tmp_path, pixels):
+    Image.fromarray(pixels).save(tmp_path / "deep.tiff")
+    content = {
+        "images": [{"id": 1, "file_name": "deep.tiff", "width": 8, "height": 6}], "annotations": [],
+        "categories": [{"id": 1, "name": "dog"}],
+    }
+    assert "has pixels of more than 8 bits" in data.problems_of(content, tmp_path)[0].reason
+
+
+def test_image_of_billions_of_pixels_is_no_image(tmp_path):
+    header = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk)
+    content = {
+        "images": [{"id": 1, "file_name": "bomb.png", "width": 60_000, "height": 60_000}], "annotations": [],
+        "categories": [{"id": 1, "name": "dog"}],
+    }
+    assert data.problems_of(content, tmp_path)[0].reason.endswith("is no image that can be read")
+
+
+def test_narrowest_box_is_still_one_in_float32():
+    for side in (64, 300, 2048):
+        x = np.array([side - data.NARROWEST, side], np.float32)
+        assert x[1] > x[0] and x[1] / np.float32(side) > x[0] / np.float32(side)
 
 
 def test_refusal_names_many_problems_and_counts_the_rest(changeable):
