@@ -267,11 +267,11 @@ def test_pyramid_of_all_four_maps():
 
 @pytest.mark.parametrize("target, sentence", [
     ({"boxes": torch.tensor([[5.0, 5.0, 4.0, 9.0]]), "labels": torch.tensor([0])},
-     "`boxes` holds [5.0, 5.0, 4.0, 9.0] at index 0: x2 must not be less than x1"),
+     "`targets[0]['boxes']` holds [5.0, 5.0, 4.0, 9.0] at index 0: x2 must be more than x1"),
     ({"boxes": torch.tensor([[5.0, 5.0, 40.0, 40.0]]), "labels": torch.tensor([3])},
-     "`labels` holds 3 at index 0; 0 to 2 are needed"),
+     "`targets[0]['labels']` holds 3 at index 0; 0 to 2 are needed"),
     ({"boxes": torch.tensor([[5.0, 5.0, 40.0, 40.0]]), "labels": torch.tensor([0, 1])},
-     "`labels` has the shape (2,); one label for each of 1 boxes is needed"),
+     "`targets[0]['labels']` has the shape (2,); one label for each of 1 boxes is needed"),
 ])
 def test_targets_that_are_none_are_refused(network, image, target, sentence):
     with pytest.raises(ValueError) as error:

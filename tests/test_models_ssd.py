@@ -195,10 +195,11 @@ def test_losses_refuse_what_does_not_fit(network, outputs):
     box = torch.tensor([[1.0, 2.0, 3.0, 4.0]]).double()
     for targets, words in [
         ([], "`targets` has 0 entries; 1 are needed, one for each image"),
-        ([{"boxes": box, "labels": torch.tensor([5])}], "`labels` holds 5"),
-        ([{"boxes": box[:, [2, 1, 0, 3]], "labels": torch.tensor([1])}], "`boxes` holds"),
-        ([{"boxes": box, "labels": torch.tensor([1, 2])}], "`labels` has the shape (2,)"),
-        ([{"boxes": box[:, [0, 1, 0, 3]], "labels": torch.tensor([1])}], "`boxes` holds"),
+        ([{"boxes": box, "labels": torch.tensor([5])}], "`targets[0]['labels']` holds 5"),
+        ([{"boxes": box, "labels": torch.tensor([0])}], "`targets[0]['labels']` holds 0 at index 0; 1 to"),
+        ([{"boxes": box[:, [2, 1, 0, 3]], "labels": torch.tensor([1])}], "`targets[0]['boxes']` holds"),
+        ([{"boxes": box, "labels": torch.tensor([1, 2])}], "`targets[0]['labels']` has the shape (2,)"),
+        ([{"boxes": box[:, [0, 1, 0, 3]], "labels": torch.tensor([1])}], "`targets[0]['boxes']` holds"),
     ]:
         with pytest.raises(ValueError) as caught:
             network.losses(outputs, targets)

@@ -291,3 +291,42 @@ def test_detector_refuses_images_of_another_size(name):
         build(name)(torch.zeros(1, 3, 32, 64))
     with pytest.raises(ValueError, match="`x`"):
         build(name)(torch.zeros(1, 1, 64, 64))
+
+
+@BOTH
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32])
+def test_labels_may_be_of_any_integer_type(name, dtype):
+    detector = build(name)
+    with torch.no_grad():
+        outputs = detector(images())
+        plain = detector.losses(outputs, TARGETS)
+        assert detector.losses(outputs, [{**own, "labels": own["labels"].to(dtype)} for own in TARGETS]) == plain
+
+
+@BOTH
+@pytest.mark.parametrize("change, said", [
+    (dict(labels=torch.tensor([0, 3])), "`targets[0]['labels']` holds 3 at index 1; 0 to 2 are needed"),
+    (dict(labels=torch.tensor([-1, 0])), "`targets[0]['labels']` holds -1 at index 0; 0 to 2 are needed"),
+    (dict(labels=torch.tensor([1])), "`targets[0]['labels']` has the shape (1,); one label for each of 2 boxes is needed"),
+    (dict(crowds=torch.tensor([[5.0, 5, 1, 9]])), "`targets[0]['crowds']` holds [5.0, 5.0, 1.0, 9.0] at index 0: x2 must"),
+    (dict(boxes=torch.full((2, 4), torch.nan)), "`targets[0]['boxes']` holds [nan, nan, nan, nan] at index 0"),
+])
+def test_targets_that_are_none_are_refused(name, change, said):
+    detector = build(name)
+    with torch.no_grad():
+        outputs = detector(images())
+    with pytest.raises(ValueError) as refused:
+        detector.losses(outputs, [{**TARGETS[0], **change}, *TARGETS[1:]])
+    assert str(refused.value).startswith(said)
+    with pytest.raises(ValueError, match="`targets` has 2 entries; 3 are needed, one for each image"):
+        detector.losses(outputs, TARGETS[:2])
+
+
+@BOTH
+def test_numbers_that_are_none_are_not_detected(name):
+    detector = build(name)
+    with torch.no_grad():
+        outputs = [output.clone() for output in detector(images())]
+    outputs[0][0, 3, 1] = torch.nan
+    with pytest.raises(ValueError, match="holds a number that is not finite"):
+        detector.detect(outputs)

@@ -32,10 +32,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from cvnotes import shapes
-from cvnotes.boxes import fast as boxes_fast
+from cvnotes.boxes import fast as boxes_fast, formulas as boxes_formulas
 from cvnotes.focal_loss import fast, formulas
 from cvnotes.models.fpn import WIDTH, BackboneWithFPN, P6P7
 from cvnotes.models.network import Network
+from cvnotes.models.targets import checked
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of red, green and blue
 STRIDES = (8, 16, 32, 64, 128)  # of P3 to P7
@@ -148,23 +149,8 @@ class RetinaNet(Network):
         - iou_threshold: a box that overlaps a better one of its class by more is dropped
         - candidates: of a level that are looked at, the best; most: that are kept of an image
         """
-        H, W = image_size
-        edges = outputs.anchors.new_tensor([W, H, W, H])
-        found = []
-        for logits, offsets in zip(outputs.logits, outputs.offsets):
-            boxes, scores, labels = [], [], []
-            for own, codes, anchors in zip(*(t.split(outputs.levels) for t in (logits, offsets, outputs.anchors))):
-                best, place = own.sigmoid().flatten().topk(min(candidates, own.numel()))
-                place = place[best > min_score]
-                row = place // self.num_classes
-                box = boxes_fast.decode(codes[row], anchors[row], max_log_scale=LARGEST)
-                boxes.append(box.clamp(min=0).minimum(edges))
-                scores.append(best[best > min_score])
-                labels.append(place % self.num_classes)
-            boxes, scores, labels = torch.cat(boxes), torch.cat(scores), torch.cat(labels)
-            kept = boxes_fast.batched_nms(boxes, scores, labels, iou_threshold)[:most]
-            found.append({"boxes": boxes[kept], "labels": labels[kept], "scores": scores[kept]})
-        return found
+        options = dict(min_score=min_score, iou_threshold=iou_threshold, candidates=candidates, most=most)
+        return found_in(*outputs, image_size, **options)
 
     def start_from_resnet50(self, state_dict):
         """Take over the weights of a ResNet-50 that was trained to classify: ours, or published ones."""
@@ -177,18 +163,43 @@ class RetinaNet(Network):
         - targets: for each image a dict of `boxes` (M, 4) in pixels, with area, and `labels` (M,) from 0 to K − 1
         """
         logits, offsets, anchors, _ = outputs
-        if len(targets) != len(logits):
-            raise ValueError(f"`targets` has {len(targets)} entries; {len(logits)} are needed, one for each image")
+        targets = checked(targets, len(logits), 0, self.num_classes - 1)
         classes, boxes = logits.sum() * 0, offsets.sum() * 0
         for own, codes, target in zip(logits, offsets, targets):
-            formulas.labels("labels", target["labels"], len(target["boxes"]), self.num_classes)
-            index = fast.match_anchors(target["boxes"], anchors)
+            own_boxes = target["boxes"].to(anchors)
+            index = fast.match_anchors(own_boxes, anchors)
             hit = index >= 0
             wanted, counted = torch.zeros_like(own), index > -2
             wanted[hit, target["labels"][index[hit]]] = 1
             matched = max(1, int(hit.sum()))
             classes = classes + fast.sigmoid_focal_loss(own[counted], wanted[counted], reduction="sum") / matched
-            goal = boxes_fast.encode(target["boxes"][index[hit]], anchors[hit])
+            goal = boxes_fast.encode(own_boxes[index[hit]], anchors[hit]).to(codes)
             boxes = boxes + fast.smooth_l1(codes[hit], goal, beta=0, reduction="sum") / matched
         count = max(1, len(targets))
         return {"classes": classes / count, "boxes": boxes / count}
+
+
+def found_in(logits, offsets, anchors, levels, image_size, *, min_score, iou_threshold, candidates, most):
+    """Return what logits and offsets say of images; see `RetinaNet.detect`, whose arguments these are."""
+    options = {"min_score": min_score, "iou_threshold": iou_threshold}
+    options = {name: boxes_formulas.threshold(name, value) for name, value in options.items()}
+    candidates, most = shapes.integer("candidates", candidates, 1), shapes.integer("most", most, 1)
+    for name, numbers in (("logits", logits), ("offsets", offsets)):
+        if not torch.isfinite(numbers).all():
+            raise ValueError(f"`{name}` holds a number that is not finite")
+    H, W = image_size
+    edges, classes, found = anchors.new_tensor([W, H, W, H]), logits.shape[2], []
+    for image in zip(logits, offsets):
+        boxes, scores, labels = [], [], []
+        for own, codes, around in zip(*(t.split(levels) for t in (*image, anchors))):
+            best, place = own.sigmoid().flatten().topk(min(candidates, own.numel()))
+            place = place[best > options["min_score"]]
+            row = place // classes
+            box = boxes_fast.decode(codes[row], around[row], max_log_scale=LARGEST)
+            boxes.append(box.clamp(min=0).minimum(edges))
+            scores.append(best[best > options["min_score"]])
+            labels.append(place % classes)
+        boxes, scores, labels = torch.cat(boxes), torch.cat(scores), torch.cat(labels)
+        kept = boxes_fast.batched_nms(boxes, scores, labels, options["iou_threshold"])[:most]
+        found.append({"boxes": boxes[kept], "labels": labels[kept], "scores": scores[kept]})
+    return found

@@ -27,10 +27,11 @@ from cvnotes.boxes import fast as boxes_fast
 from cvnotes.focal_loss import fast as focal_fast
 from cvnotes.fpn import fast as fpn_fast
 from cvnotes.models.network import positive
+from cvnotes.models.retinanet_resnet50_fpn import found_in
+from cvnotes.models.targets import checked
 from cvnotes.ssd import fast as ssd_fast
 
 WIDTHS = (32, 48, 64, 96)  # channels of C2 to C5, which are the image's size over 4, 8, 16 and 32
-MAX_LOG_SCALE = math.log(1000 / 16)  # no side grows by more than this when a box is decoded
 COVERED = 0.5  # share of a box that lies in a crowd from which on the box is neither object nor background
 
 
@@ -42,7 +43,7 @@ def build(name, num_classes, *, detectors=None, **options):
     Raises `ValueError` where the name or an option is unknown or a value makes no detector.
     """
     detectors = DETECTORS if detectors is None else detectors
-    if name not in detectors:
+    if not isinstance(name, str) or name not in detectors:
         raise ValueError(f"`name` (={name!r}) must be one of the detectors: {', '.join(detectors)}")
     kind = detectors[name]
     for option in options:
@@ -126,11 +127,11 @@ class Detector(nn.Module):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
-    def assign(self, targets):
+    def assign(self, targets, images=None):
         """Return labels (N, D), and codes (N, D, 4) of the objects as the offsets should be.
 
         - targets: for each image a dict of `boxes` (M, 4) in pixels, `labels` (M,) from 0 to K − 1, and `crowds`
-          (M', 4) in pixels
+          (M', 4) in pixels; images: how many there must be
 
         A label is 0 for background, the class plus one for what is matched, and −1 for what counts for nothing: boxes
         that overlap an object a little, if the rule of the paper passes over them, and what lies mostly in a crowd.
@@ -138,7 +139,7 @@ class Detector(nn.Module):
         D, device = len(self.boxes), self.boxes.device
         labels = torch.zeros(len(targets), D, dtype=torch.long, device=device)
         codes = torch.zeros(len(targets), D, 4, device=device)
-        for i, target in enumerate(targets):
+        for i, target in enumerate(checked(targets, len(targets) if images is None else images, 0, self.num_classes - 1, ("crowds",))):
             boxes = target["boxes"] / self.scale
             index = self.match(boxes)
             hit, own = index >= 0, index[index >= 0]
@@ -171,7 +172,7 @@ def _halved(image_size):
 
 
 def _one_of(name, value, known):
-    if value not in known:
+    if not isinstance(value, str) or value not in known:
         raise ValueError(f"`{name}` (={value!r}) must be one of {', '.join(map(repr, known))}")
     return value
 
@@ -193,7 +194,7 @@ class AfterSSD(Detector):
         - outputs: of `forward`; targets: as in `assign`
         """
         scores, offsets = outputs
-        labels, codes = self.assign(targets)
+        labels, codes = self.assign(targets, len(scores))
         # Sure background has no loss and no gradient, and is never among the hardest.
         sure = F.one_hot(labels.new_zeros(()), self.num_classes + 1) * 100.0
         scores = torch.where((labels < 0)[..., None], sure.to(scores.dtype), scores)
@@ -286,7 +287,7 @@ class AfterRetinaNet(Detector):
         - outputs: of `forward`; targets: as in `assign`
         """
         logits, offsets = outputs
-        labels, codes = self.assign(targets)
+        labels, codes = self.assign(targets, len(logits))
         hit = labels > 0
         count = ssd_fast.matched_boxes(labels).clamp(min=1)
         boxes = focal_fast.smooth_l1(offsets[hit], codes[hit].to(offsets.dtype), beta=1 / 9, reduction="sum")
@@ -310,18 +311,10 @@ class AfterRetinaNet(Detector):
         - iou_threshold: over this overlap with a better one of its class, a box is left out
         - candidates: pairs of anchor and class that are looked at, the best; most: boxes that are kept of an image
         """
-        found = []
-        for logits, offsets in zip(*outputs):
-            scores = logits.sigmoid().flatten()  # (A · K,)
-            best, place = scores.topk(min(candidates, len(scores)))
-            best, place = best[best > min_score], place[best > min_score]
-            anchor, labels = place // self.num_classes, place % self.num_classes
-            boxes = boxes_fast.decode(
-                offsets[anchor], self.boxes[anchor], weights=self.CODE, max_log_scale=MAX_LOG_SCALE
-            ).clamp(0, self.image_size)
-            kept = boxes_fast.batched_nms(boxes, best, labels, iou_threshold)[:most]
-            found.append({"boxes": boxes[kept], "scores": best[kept], "labels": labels[kept]})
-        return found
+        image = (self.image_size, self.image_size)
+        options = dict(min_score=min_score, iou_threshold=iou_threshold, candidates=candidates, most=most)
+        return found_in(*outputs, self.boxes, (len(self.boxes),), image, **options)
+
 
 class SmallRetinaNet(AfterRetinaNet):
     """RetinaNet on the small backbone.

@@ -30,8 +30,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from cvnotes import shapes
-from cvnotes.boxes import fast as boxes_fast, formulas as boxes_formulas
+from cvnotes.boxes import fast as boxes_fast
 from cvnotes.models.network import Network
+from cvnotes.models.targets import checked
 from cvnotes.models.vgg16 import STAGES
 from cvnotes.ssd import fast, formulas
 
@@ -184,15 +185,12 @@ class SSD300(Network):
         scores, offsets = outputs
         labels = torch.zeros(scores.shape[:2], dtype=torch.long, device=scores.device)
         codes = torch.zeros_like(offsets)
-        if len(targets) != len(scores):
-            raise ValueError(f"`targets` has {len(targets)} entries; {len(scores)} are needed, one for each image")
-        for n, target in enumerate(targets):
-            boxes = target["boxes"] / SIZE
-            boxes_formulas.labels("labels", target["labels"], boxes_formulas.box_set("boxes", boxes, sides=True))
+        for n, target in enumerate(checked(targets, len(scores), 1, self.num_classes - 1)):
+            boxes = target["boxes"].to(self.default_boxes) / SIZE
             index = fast.match(boxes, self.default_boxes)
             hit = index >= 0
             labels[n, hit] = target["labels"][index[hit]]
-            codes[n, hit] = boxes_fast.encode(boxes[index[hit]], self.default_boxes[hit], weights=formulas.CODE)
+            codes[n, hit] = boxes_fast.encode(boxes[index[hit]], self.default_boxes[hit], weights=formulas.CODE).to(codes)
         confidence, localisation = fast.multibox_loss(scores, offsets, labels, codes, ratio=ratio, alpha=alpha)
         return {"confidence": confidence, "localisation": localisation}
 
