@@ -1,11 +1,14 @@
 """The chapter on the focal loss against other oracles, published figures, and bad input."""
 
 import copy
+import importlib.util
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.numpy import load_file
 from torch.autograd import gradcheck, gradgradcheck
 
 from cvnotes import bench
@@ -463,6 +466,80 @@ def test_more_focus_leaves_more_of_the_background_to_the_hardest():
     p_t = np.sort(p_t[~is_object])[::-1]
     for axes, cost in ((drawn.axes[1], -np.log(p_t)), (drawn.axes[3], 1 - p_t)):  # 1,764 of 1,960 are nine tenths
         assert np.interp(0.9, *axes.lines[0].get_data()) == pytest.approx(cost[:1764].sum() / cost.sum(), abs=0.01)
+
+
+# --- real scores -----------------------------------------------------------------------
+
+DATA = Path(__file__).parent.parent / "chapters" / "data"
+
+
+@pytest.fixture(scope="module")
+def stored():
+    return load_file(DATA / "focal_loss_outputs.safetensors")
+
+
+def test_real_scores_are_those_of_the_trained_detector(stored):
+    """Two of the sixteen scenes, computed anew: equal but for half precision and the order of sums."""
+    script = DATA.parent.parent / "benchmarks" / "focal_loss_outputs.py"
+    specification = importlib.util.spec_from_file_location("focal_loss_outputs", script)
+    script = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(script)
+    anew = script.outputs(count=2)
+    assert stored["logits"].dtype == np.float16 and stored["logits"].shape == (script.SCENES, *anew["logits"].shape[1:])
+    np.testing.assert_allclose(stored["logits"][:2].astype(float), anew["logits"].astype(float), rtol=2e-3, atol=2e-3)
+    assert (stored["labels"][:2] == anew["labels"]).all()
+
+
+@pytest.fixture(scope="module")
+def weighed(stored):
+    """Return p_t, whether it is an object's, and by γ the losses and how steep they are, by torch's own functions."""
+    labels, logits = torch.from_numpy(stored["labels"]).long(), torch.from_numpy(stored["logits"]).double()
+    counted = labels >= 0
+    t = torch.stack([labels == k for k in range(1, 7)], 2)[counted].double()
+    found = {}
+    for gamma in (0, 0.5, 1, 2):
+        x = logits[counted].requires_grad_()
+        losses = plain(x, t, None, gamma)
+        found[gamma] = losses.detach(), torch.autograd.grad(losses.sum(), x)[0].abs()
+    p_t = (logits[counted] * (2 * t - 1)).sigmoid()
+    return p_t, t > 0, found
+
+
+def hardest(values, share):
+    values = values.sort(descending=True).values
+    return (values[:round(share * len(values))].sum() / values.sum()).item()
+
+
+def test_chapter_tells_of_real_scores_what_they_say(weighed):
+    p_t, is_object, found = weighed
+    assert 1000 < (~is_object).sum() / is_object.sum() and 100 < is_object.sum() < 1000
+    assert (p_t[~is_object] > 0.9).double().mean() > 0.99 and (p_t[~is_object] > 0.99).double().mean() > 0.9
+    easy = ~is_object & (p_t > 0.9)
+    (loss, slope), (focal, focal_slope) = ([(v[easy].sum() / v.sum()).item() for v in found[gamma]] for gamma in (0, 2))
+    assert 0.7 < loss < 0.8 and loss < slope  # "about three quarters of the loss, even more of the gradient"
+    assert 0.59 < loss and 0.67 < slope  # "more than the explorer says"
+    assert focal < focal_slope < 0.05  # "a few hundredths are left"
+    objects, background = ([v[own] for v in found[0]] for own in (is_object, ~is_object))
+    assert 0.45 < hardest(objects[0], 0.2) < 0.55  # Lin et al. (2017), section 5.1: about half
+    assert 0.75 < hardest(background[0], 0.2) < 0.85  # "four fifths"
+    assert 0.75 < hardest(found[2][0][is_object], 0.2) < 0.85  # "about four fifths"
+    for kind in (is_object, ~is_object):  # "the gradient tells the same, a little less sharply"
+        for losses, slopes in found.values():
+            assert hardest(slopes[kind], 0.1) < hardest(losses[kind], 0.1)
+    assert hardest(found[2][0][~is_object], 0.01) > 0.95  # "nearly all"
+
+
+def test_mining_takes_what_the_focal_loss_charges_for(stored):
+    labels, logits = torch.from_numpy(stored["labels"]).long(), torch.from_numpy(stored["logits"]).double()
+    t = torch.stack([labels == k for k in range(1, 7)], 2).double()
+    entropy, focal = plain(logits, t, None, 0).sum(2), plain(logits, t).sum(2)
+    background = labels == 0
+    share, all_of_them = [0.0, 0.0], [losses[background].sum().item() for losses in (entropy, focal)]
+    for n in range(len(labels)):
+        own = entropy[n].masked_fill(~background[n], -1)
+        taken = own.topk(3 * int((labels[n] > 0).sum())).indices
+        share = [s + losses[n, taken].sum().item() for s, losses in zip(share, (entropy, focal))]
+    assert share[0] < all_of_them[0] / 4 and share[1] > 0.9 * all_of_them[1]  # "less than a quarter", "more than nine"
 
 
 # --- what is measured ------------------------------------------------------------------

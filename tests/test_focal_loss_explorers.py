@@ -205,6 +205,8 @@ def test_chapter_predicts_what_the_explorers_say(made):
         ("loss_curves", ("gamma", 1)): ("and 13% of the focal loss",),
         ("loss_curves", ("gamma", 2)): ("and 0.2% of the focal loss",),
         ("loss_curves", ("gamma", 0), ("easy_p", 99.9)): ("have 30% of the cross entropy", "of the gradient, 53%"),
+        ("loss_curves", ("gamma", 0), ("easy_p", 99.9), ("hard_p", 50)):
+            ("have 59% of the cross entropy", "of the gradient, 67%"),
         ("prior_bias",): ("the first loss is 184,839.", "One logit in 266,667"),
         ("prior_bias", ("prior", 0.01)): ("the first loss is 2,685.",),
         ("prior_bias", ("prior", 0.2), *few): ("the first loss is 2.13.",),
