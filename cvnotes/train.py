@@ -161,7 +161,7 @@ class Trainer:
         self.model = self.detector
         if self.world > 1:
             self.model = DistributedDataParallel(
-                self.detector, device_ids=[self.device] if self.device.type == "cuda" else None, broadcast_buffers=False
+                self.detector, device_ids=[self.device] if self.device.type == "cuda" else None
             )
         self.weights = [weight for weight in self.detector.parameters() if weight.requires_grad]
         self.optimiser = torch.optim.AdamW(
@@ -275,7 +275,11 @@ def resume(trainer, folder):
         raise Refused(state[0])
     if state[0] is None:
         return False
-    trainer.load_state(state[0])
+    try:
+        trainer.load_state(state[0])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:  # of another version: other weights or other keys
+        said = str(error).partition("\n")[0]
+        raise Refused(f"{folder}/checkpoint.pt doesn't fit: {type(error).__name__} {said}; use another --out") from error
     return True
 
 
@@ -285,15 +289,15 @@ def _read_checkpoint(trainer, path):
         return None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        theirs, ours = state["settings"], plain(trainer.settings)
+        theirs, data, ours = dict(state["settings"]), state["data"], plain(trainer.settings)
     except Exception as error:  # whatever torch and pickle raise for what is no checkpoint
         return f"{path} is no checkpoint that can be read ({type(error).__name__}); use another --out, or remove it"
     differ = [
         f"{name} {theirs.get(name)!r} there, {ours.get(name)!r} now"
         for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)
     ]
-    if state["data"] != identity(trainer.batches.data):
-        differ.append(f"data {state['data']} there, {identity(trainer.batches.data)} now")
+    if data != identity(trainer.batches.data):
+        differ.append(f"data {data} there, {identity(trainer.batches.data)} now")
     if differ:
         return f"{path} belongs to another training ({'; '.join(differ)}); use the same settings, or another --out"
     return state
@@ -324,15 +328,20 @@ def load_weights(path):
 
     try:
         with safe_open(path, "pt") as file:
-            about = json.loads((file.metadata() or {}).get("cvnotes", "null"))
+            about = (file.metadata() or {}).get("cvnotes")
             tensors = {key: file.get_tensor(key).float() for key in file.keys()}
     except SafetensorError as error:
         raise ValueError(f"{path} is no file of weights: {error}") from error
     if about is None:
         raise ValueError(f"{path} does not say of which detector its weights are")
-    detector = build(about["detector"], about["num_classes"], **about["options"])
-    detector.load_state_dict(tensors)
-    detector.classes = tuple(about["classes"])
+    try:
+        about = json.loads(about)
+        detector = build(about["detector"], about["num_classes"], **about["options"])
+        detector.load_state_dict(tensors)
+        detector.classes = tuple(about["classes"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        said = str(error).partition("\n")[0]
+        raise ValueError(f"{path} holds the weights of no detector: {type(error).__name__} {said}") from error
     return detector.eval()
 
 
@@ -538,6 +547,9 @@ def read_data(options):
                 raise Refused(f"--{name.replace('_', '-')} is of a folder; name it with --data")
         difficulty = {**scenes.difficulty_of(options, leave_out=("size",)), "size": options.image_size}
         return scenes.Scenes(options.seed, **difficulty), scenes.Scenes(VALIDATION_SEED, first=VALIDATION, **difficulty)
+    for name, default in scenes.scene.__kwdefaults__.items():
+        if name != "size" and getattr(options, name) != default:
+            raise Refused(f"--{name} is of scenes; the images in {options.data} are as they are")
     same = dict(skip_bad=options.skip_bad)
     learn = scenes.CocoFolder(options.data, annotations=options.annotations, images=options.images, **same)
     if options.validation:
@@ -545,6 +557,9 @@ def read_data(options):
         check = scenes.CocoFolder(options.data, annotations=options.validation, images=images, **same)
         if check.classes != learn.classes:
             raise Refused(f"{check.path} has other classes than {learn.path}")
+        for folder in (learn, check):
+            if not len(folder):
+                raise Refused(f"{folder.path} has no images")
         return learn, check
     if len(learn) < 2:
         raise Refused(f"{learn.path} has {len(learn)} images; at least 2 are needed, one of them to validate on")
@@ -565,8 +580,8 @@ def settings_of(options, device):
             shapes.integer(f"--{name.replace('_', '-')}", getattr(options, name), least)
     for name in ("learning_rate", "weight_decay", "clip"):
         value, positive = getattr(options, name), name == "learning_rate"
-        if not math.isfinite(value) or value < 0 or (positive and value == 0):
-            needed = "a finite number, above 0" if positive else "a finite number, at least 0"
+        if not 0 <= value <= 1e6 or (positive and value == 0):
+            needed = "a number above 0, at most 1,000,000" if positive else "a number from 0 to 1,000,000"
             raise Refused(f"`--{name.replace('_', '-')}` (={value}) must be {needed}")
     precision = options.precision
     if precision == "auto":
@@ -693,11 +708,12 @@ def _say_skipped(*sets):
 def _finish(trainer, check, options):
     """Validate, and write weights and results."""
     count = options.evaluate if check.count is None else min(options.evaluate, check.count)
-    summary, out, settings = evaluate(trainer.detector, check, count), Path(options.out), trainer.settings
+    out, settings = Path(options.out), trainer.settings
     save_weights(
         trainer.detector, out / "weights.safetensors",
         name=settings.detector, options=settings.options, classes=trainer.batches.data.classes,
     )
+    summary = evaluate(trainer.detector, check, count)
     names = list(trainer.history[0])
     result = {
         "settings": plain(settings), "images": count, "summary": summary,

@@ -16,8 +16,9 @@ import torch
 from cvnotes import data, train
 
 EASY = dict(size=64, objects=(1, 3), sizes=(16, 40), noise=4, texture=16, crowds=0.2)  # as options: `EASY_OPTIONS`
-EASY_OPTIONS = "--image-size 64 --objects 1 3 --sizes 16 40 --noise 4 --texture 16 --crowds 0.2".split()
-SHORT = [*EASY_OPTIONS, *"--batch 4 --warmup 3 --threads 1 --evaluate 4 --quiet".split()]
+EASY_OPTIONS = "--objects 1 3 --sizes 16 40 --noise 4 --texture 16 --crowds 0.2".split()
+PLAIN = "--image-size 64 --batch 4 --warmup 3 --threads 1 --evaluate 4 --quiet".split()
+SHORT = [*EASY_OPTIONS, *PLAIN]
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 DETECTORS = ("ssd", "retinanet")
 BOTH = pytest.mark.parametrize("name", DETECTORS)
@@ -206,6 +207,18 @@ def test_file_that_is_no_checkpoint_is_refused(tmp_path, content):
         train.resume(trainer(), tmp_path)
 
 
+@pytest.mark.parametrize("change", [
+    lambda state: state.pop("data"), lambda state: state.update(settings=[1, 2]), lambda state: state.pop("model"),
+    lambda state: state["model"].popitem(), lambda state: state.update(optimiser={}),
+])
+def test_checkpoint_of_another_version_is_refused(tmp_path, change):
+    state = trainer().state()
+    change(state)
+    torch.save(state, tmp_path / "checkpoint.pt")
+    with pytest.raises(train.Refused, match="use another --out"):
+        train.resume(trainer(), tmp_path)
+
+
 def command(*arguments, processes=None):
     """Return the command line of a training."""
     start = [sys.executable, "-m"]
@@ -351,6 +364,10 @@ def test_file_that_holds_no_weights_is_refused(tmp_path):
     save_file({"a": torch.zeros(1)}, tmp_path / "b")
     with pytest.raises(ValueError, match="does not say of which detector"):
         train.load_weights(tmp_path / "b")
+    for about in ("{", "[]", '{"detector": "ssd"}', '{"detector": "ssd", "num_classes": 2, "options": {}, "classes": []}'):
+        save_file({"a": torch.zeros(1)}, tmp_path / "c", {"cvnotes": about})
+        with pytest.raises(ValueError, match="c holds the weights of no detector"):
+            train.load_weights(tmp_path / "c")
 
 
 class Knowing(torch.nn.Module):
@@ -406,7 +423,7 @@ def test_command_trains_on_a_folder_of_any_sizes(tmp_path, capsys):
     Image.new("RGB", (70, 50)).save(folder / "images" / "more.png")
     content["images"].append({"id": 99, "file_name": "more.png", "width": 70, "height": 50})  # without objects
     (folder / "annotations.json").write_text(json.dumps(content))
-    arguments = ["retinanet", "--data", str(folder), "--out", str(tmp_path / "out"), *SHORT]
+    arguments = ["retinanet", "--data", str(folder), "--out", str(tmp_path / "out"), *PLAIN]
     arguments += ["--steps", "2", "--workers", "1"]
     assert train.main(arguments) == 1
     said = capsys.readouterr().err
@@ -419,15 +436,27 @@ def test_command_trains_on_a_folder_of_any_sizes(tmp_path, capsys):
     assert detector.classes == data.CLASSES and detector.image_size == 64
 
 
+def test_command_refuses_a_folder_without_images(tmp_path, capsys):
+    folder = tmp_path / "folder"
+    data.write_folder(folder, data.Scenes(0, count=1, size=64, sizes=(20, 40)))
+    content = json.loads((folder / "annotations.json").read_text())
+    (folder / "none.json").write_text(json.dumps({**content, "images": [], "annotations": []}))
+    arguments = ["ssd", "--data", str(folder), "--out", str(tmp_path / "out"), *"--steps 2 --image-size 64".split()]
+    assert train.main([*arguments, "--annotations", "none.json", "--validation", "annotations.json"]) == 1
+    assert "none.json has no images" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("arguments, said", [
     (["--steps", "0"], "`--steps` (=0) must be at least 1"),
     (["--batch", "-3"], "`--batch` (=-3) must be at least 1"),
-    (["--learning-rate", "nan"], "`--learning-rate` (=nan) must be a finite number, above 0"),
-    (["--learning-rate", "0"], "`--learning-rate` (=0.0) must be a finite number, above 0"),
+    (["--learning-rate", "nan"], "`--learning-rate` (=nan) must be a number above 0, at most 1,000,000"),
+    (["--learning-rate", "0"], "`--learning-rate` (=0.0) must be a number above 0, at most 1,000,000"),
     (["--seed", "-1"], "`--seed` (=-1) must be at least 0"),
     (["--image-size", "100"], "`image_size` (=100) must be a multiple of 64"),
     (["--precision", "float16", "--device", "cpu"], "`--precision` (=float16) needs a GPU"),
     (["--data", "nowhere"], "`folder` (='nowhere') must be a folder"),
+    (["--learning-rate", "1e300"], "`--learning-rate` (=1e+300) must be a number above 0, at most 1,000,000"),
+    (["--data", ".", "--overlap", "nan"], "--overlap is of scenes"),
     (["--annotations", "a.json"], "--annotations is of a folder; name it with --data"),
     (["--objects", "5", "2"], "`objects` (=(5, 2)) must give the least first"),
     (["--threads", "0"], "`--threads` (=0) must be at least 1"),
