@@ -1,5 +1,6 @@
 """The chapter on boxes against other oracles, published examples, and bad input."""
 
+import importlib.util
 import json
 from fractions import Fraction
 from pathlib import Path
@@ -8,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from cvnotes import bench
+from cvnotes import bench, train
 from cvnotes.boxes import exercises, explorers, fast, figures, formulas, reference
 
+ROOT = Path(__file__).resolve().parent.parent
 DTYPES = (torch.float32, torch.float64)
 
 
@@ -672,7 +674,7 @@ def test_walk_of_the_page_arrives_unless_it_follows_iou():
 
 
 def test_measured_walks_say_what_the_page_says():
-    data = json.loads((Path(__file__).parents[1] / "chapters" / "data" / "boxes_regression.json").read_text())
+    data = json.loads((ROOT / "chapters" / "data" / "boxes_regression.json").read_text())
     measures = data["measures"]
     assert data["cases"] == 100 * 49 * 7 and measures["iou"]["arrived_apart"] == 0
     assert all(result["arrived_touching"] > 0.99 for result in measures.values())
@@ -680,3 +682,68 @@ def test_measured_walks_say_what_the_page_says():
     errors = {kind: result["error"] for kind, result in measures.items()}
     assert all(errors["generalized"][5] < errors[kind][5] for kind in ("distance", "complete"))
     assert measures["distance"]["arrived"] < min(measures[kind]["arrived"] for kind in ("generalized", "complete"))
+
+
+# --- the real scene --------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def outputs():
+    """Return the script that writes down what a detector proposes."""
+    spec = importlib.util.spec_from_file_location("boxes_outputs", ROOT / "benchmarks" / "boxes_outputs.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script
+
+
+@pytest.fixture(scope="module")
+def real():
+    return figures.real_scene(ROOT / "chapters" / "data" / "boxes_outputs.safetensors")
+
+
+def test_stored_candidates_are_those_of_the_weights(outputs, real):
+    example = outputs.scene()
+    np.testing.assert_array_equal(real["truth.boxes"], example.boxes)
+    np.testing.assert_array_equal(real["truth.labels"], example.labels)
+    assert abs(real["image"] - example.image.mean(2)).max() <= 0.5
+    detector = train.load_weights(ROOT / "chapters" / "data" / "detectors_retinanet.safetensors")
+    fresh = outputs.candidates(detector, example)
+    assert abs(len(fresh["scores"]) - len(real["scores"])) <= 3 and (np.diff(real["scores"]) <= 0).all()
+    # Outputs differ in their last digits from one processor to another: the last of the list may be others there.
+    for box, label, score in zip(real["boxes"], real["labels"], real["scores"]):
+        near = (abs(fresh["boxes"].astype(float) - box).max(1) < 0.2) & (fresh["labels"] == label)
+        assert (near & (abs(fresh["scores"] - score) < 0.002)).any() or score < real["scores"][-10]
+
+
+def seen(real, kept, scores):
+    """Return how many boxes have a score of 0.3 or more after suppression, and how many objects they find."""
+    final = np.zeros(len(real["scores"]))
+    final[kept] = scores
+    # the objects, counted once more: each that a box of its class overlaps by half
+    sure = final >= 0.3
+    overlaps = reference.box_iou(real["boxes"][sure], real["truth.boxes"])
+    found = ((overlaps >= 0.5) & (real["labels"][sure][:, None] == real["truth.labels"])).any(0).sum()
+    assert found == figures.objects_found(real, final, 0.3)
+    return sure.sum(), found
+
+
+def test_real_scene_is_as_the_page_says(real):
+    boxes, scores, labels = real["boxes"], real["scores"], real["labels"]
+    rings = real["truth.boxes"][real["truth.labels"] == 1]
+    assert len(boxes) == 400 and len(real["truth.boxes"]) == 6 and len(rings) == 2
+    assert 0.3 < reference.box_iou(rings, rings)[0, 1] < 0.5
+    counts = {}
+    for threshold in (0.3, 0.5, 0.7):
+        for name, kept in (
+            ("all", reference.nms(boxes, scores, threshold)),
+            ("class by class", reference.batched_nms(boxes, scores, labels, threshold)),
+        ):
+            counts[name, threshold] = (len(kept), *seen(real, kept, scores[kept]))
+        assert 2.5 < counts["class by class", threshold][0] / counts["all", threshold][0] < 3.6  # about three times
+        assert counts["class by class", threshold][1] == counts["all", threshold][1] + 3
+    assert [counts["all", threshold][1:] for threshold in (0.3, 0.5, 0.7)] == [(5, 5), (6, 6), (7, 6)]
+    on_second = (reference.box_iou(boxes, rings[1:])[:, 0] > 0.5) & (labels == 1)
+    for method, score in (("linear", 0.32), ("gaussian", 0.39)):
+        taken, final = reference.soft_nms(boxes, scores, method=method, min_score=0.05)
+        assert seen(real, taken, final) == (6, 6)
+        assert round(max(final[on_second[taken]]), 2) == score and round(max(scores[on_second]), 2) == 0.95

@@ -2,9 +2,11 @@
 
 import contextlib
 import copy
+import importlib.util
 import io
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +17,11 @@ from pycocotools.cocoeval import COCOeval
 from strategies import seeds
 from strategies.detection_metrics import as_lists, random_coco
 
-from cvnotes import bench
+from cvnotes import bench, data
 from cvnotes.detection_metrics import exercises, fast, figures, formulas, reference
 
+ROOT = Path(__file__).resolve().parent.parent
+DETECTORS = ("ssd", "retinanet")
 COCO_SETTINGS = {
     "iou_thresholds": formulas.IOU_THRESHOLDS, "interpolation": "coco", "areas": list(formulas.AREAS.values()),
     "max_detections": formulas.MAX_DETECTIONS,
@@ -717,6 +721,129 @@ def test_each_version_refuses_the_arrays_of_the_other():
         assert str(error.value) == f"`ground_truth[0]['boxes']` (an array of {theirs}) must be an array of {own}"
     with pytest.raises(ValueError, match=r"^`recall` \(an array of numpy\) must be an array of torch$"):
         fast.average_precision(np.zeros(1), torch.zeros(1), interpolation="coco")
+
+
+# --- what two trained detectors find ---------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def outputs():
+    """Return the script that writes down the detections."""
+    path = ROOT / "benchmarks" / "detection_metrics_outputs.py"
+    spec = importlib.util.spec_from_file_location("detection_metrics_outputs", path)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script
+
+
+@pytest.fixture(scope="module")
+def real():
+    """Return truth and detections as the page has them."""
+    return figures.real_sets(ROOT / "chapters" / "data" / "detection_metrics_outputs.safetensors")
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_stored_detections_are_those_of_the_weights(outputs, real, name):
+    scenes, kept = 16, 0
+    fresh = outputs.found(outputs.detector(name), 0, scenes)
+    for i in range(scenes):
+        ours = {field: x[fresh["image"] == i].astype(float) for field, x in fresh.items()}
+        stored = real[1][name][i]
+        # Outputs differ in their last digits from one processor to another. A box that is nearly suppressed by another
+        # may then stay, or stand elsewhere in the list; all sure ones must be there.
+        for box, label, score in zip(stored["boxes"] / 2, stored["labels"], stored["scores"]):
+            near = (abs(ours["boxes"] - box).max(1) < 0.2) & (ours["labels"] == label)
+            near &= abs(ours["scores"] - score) < 0.005
+            assert near.any() or score < 0.3
+            kept += near.any()
+    count = sum(len(image["scores"]) for image in real[1][name][:scenes])
+    assert kept >= 0.97 * count > 0 and abs(len(fresh["scores"]) - count) <= 0.03 * count
+
+
+def test_stored_objects_are_those_of_the_scenes(outputs, real):
+    truth, found = real
+    assert len(truth) == outputs.SCENES == 200 and set(found) == set(DETECTORS) == set(outputs.DETECTORS)
+    for i, (example, own) in enumerate(zip(outputs.examples(0, 200), truth, strict=True)):
+        for field, factor in (("boxes", 2), ("labels", 1), ("iscrowd", 1), ("area", 4)):
+            np.testing.assert_array_equal(getattr(example, field) * factor, own[field], err_msg=f"{field} of {i}")
+    for images in found.values():
+        for own in images:
+            assert (np.diff(own["scores"]) <= 0).all() and len(own["scores"]) <= 100
+            np.testing.assert_array_equal(own["boxes"] * 8 % 1, 0)  # sixteenths of a pixel, doubled: exact
+
+
+def as_json(truth, found):
+    """Return lists as COCO's JSON."""
+
+    def rows(images, fields):
+        for i, image in enumerate(images):
+            for j, (x1, y1, x2, y2) in enumerate(image["boxes"].tolist()):
+                own = {key: image[field][j].item() for key, field in fields.items()}
+                yield {"image_id": i, "bbox": [x1, y1, x2 - x1, y2 - y1], **own}
+
+    category = {"category_id": "labels"}
+    objects = list(rows(truth, {**category, "iscrowd": "iscrowd", "area": "area"}))
+    content = {
+        "images": [{"id": i} for i in range(len(truth))], "categories": [{"id": k} for k in range(6)],
+        "annotations": [{"id": i + 1, **row} for i, row in enumerate(objects)],
+    }
+    return content, list(rows(found, {**category, "score": "scores"}))
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_real_detections_score_what_pycocotools_says(real, name):
+    truth, found = real[0], real[1][name]
+    content, results = as_json(truth, found)
+    oracle = pycocotools(content, results)
+    for given in ((truth, found), (content, results)):
+        for summary in both("coco_summary", *given):
+            np.testing.assert_allclose(list(summary.values()), oracle.stats, rtol=0, atol=1e-9)
+    for result in both("evaluate", truth, found, **COCO_SETTINGS):
+        assert result["labels"] == list(range(6))
+        precision, recall = oracle.eval["precision"].mean(1), oracle.eval["recall"]
+        np.testing.assert_allclose(result["average_precision"], precision, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(result["recall"], recall, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_curve_of_a_class_has_its_average_precision(real, name):
+    truth, found = real[0], real[1][name]
+    results = both("evaluate", truth, found, iou_thresholds=[0.5], interpolation="coco", **ALL)
+    for label in range(6):
+        recall, precision = figures.class_curve(truth, found, label)
+        ours = formulas.average_precision(recall, precision, "coco")
+        assert average(results, (0, label, 0, 0)) == pytest.approx(ours, abs=1e-12)
+
+
+def test_real_detectors_are_as_the_page_says(real):
+    truth, sets = tensors(real[0]), {name: tensors(found) for name, found in real[1].items()}
+    ap = {}
+    for name, found in sets.items():
+        for interpolation in formulas.INTERPOLATIONS:
+            result = fast.evaluate(truth, found, iou_thresholds=[0.5], interpolation=interpolation, **ALL)
+            ap[name, interpolation] = figures.mean_average_precision(result)
+        # eleven points are the strictest here
+        assert ap[name, "voc07"] + 0.03 < min(ap[name, "voc10"], ap[name, "coco"])
+        # and of triangles, some are never found
+        recall, precision = figures.class_curve(real[0], real[1][name], data.CLASSES.index("triangle"))
+        assert 0.9 < recall[-1] < 1 and min(p for r, p in zip(recall, formulas.envelope(precision)) if r < 0.8) > 0.97
+    assert all(ap["retinanet", one] > ap["ssd", one] for one in formulas.INTERPOLATIONS)
+    assert round(ap["retinanet", "voc07"], 3) == 0.883 < round(ap["ssd", "voc10"], 3) == 0.893
+    summaries = {name: fast.coco_summary(truth, found) for name, found in sets.items()}
+    assert [round(summaries[name]["AP"], 3) for name in ("retinanet", "ssd")] == [0.672, 0.628]
+    assert all(summaries[name]["AP50"] > 0.88 for name in summaries)
+    ahead = {name: summaries["retinanet"][name] > summaries["ssd"][name] for name in ("APs", "APm", "APl")}
+    assert ahead == {"APs": True, "APm": True, "APl": False}
+
+
+def test_rounded_scores_of_the_real_ssd_score_what_the_page_says(real):
+    truth, found = tensors(real[0]), tensors(real[1]["ssd"])
+    whole, values = fast.coco_summary(truth, found)["AP"], {}
+    for digits in (3, 2, 1):
+        rounded = [{**own, "scores": own["scores"].double().round(decimals=digits)} for own in found]
+        values[digits] = [fast.coco_summary(truth[::way], rounded[::way])["AP"] for way in (1, -1)]
+    assert all(abs(value - whole) < 0.0006 for digits in (3, 2) for value in values[digits])
+    assert all(0.0035 < whole - value < 0.0045 for value in values[1])
 
 
 # --- exercises -------------------------------------------------------------------------------------
