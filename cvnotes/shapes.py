@@ -61,7 +61,7 @@ def only(kind, namespace):
 
 
 def _only(kind, function):
-    names = function.__code__.co_varnames
+    names = getattr(function, "__wrapped__", function).__code__.co_varnames  # of the function within a decorator
 
     def checked(*args, **options):
         for name, value in list(zip(names, args)) + list(options.items()):

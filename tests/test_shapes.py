@@ -219,3 +219,18 @@ def test_array_refuses_dtypes_that_are_not_in_both_libraries():
     for x in (np.zeros((1, 1), np.longdouble), np.zeros((1, 1), ">f8"), torch.zeros(1, 1).to(torch.float8_e4m3fn)):
         with pytest.raises(ValueError, match="must be of a floating-point dtype: float16, bfloat16"):
             shapes.array("x", x, "N C")
+
+
+@torch.no_grad()
+def choose(first, second, third):
+    return first, second, third
+
+
+def test_only_names_the_parameters_of_a_decorated_function():
+    namespace = {"__name__": __name__, "choose": choose}
+    shapes.only("torch", namespace)
+    mine, other = torch.zeros(1), np.zeros(1)
+    for name, args in (("second", (mine, other, mine)), ("third", (mine, mine, other))):
+        with pytest.raises(ValueError, match=rf"^`{name}` \(an array of numpy\) must be an array of torch$"):
+            namespace["choose"](*args)
+    assert namespace["choose"](mine, mine, mine) == (mine, mine, mine)
