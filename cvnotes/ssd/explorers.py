@@ -255,7 +255,7 @@ def _matching_in_words(counts, near, best, total, iou_threshold):
 
 # --- hard negatives ----------------------------------------------------------------------
 
-STAGES, CHOICES = ("first step", "later"), ("the hardest", "at random", "all")
+STAGES, CHOICES = ("later", "first step"), ("the hardest", "at random", "all")
 
 
 @explorer(stage=STAGES, ratio=(0, 1, 2, 3, 5, 10), negatives=CHOICES)
@@ -439,14 +439,12 @@ def _draw_cut(picture, data, patch, boxes, flip):
     left, top, side = 256, 36, 136
     picture.text(left, 22, "what is learned", 15, "start", "ink", "700")
     x1, y1, x2, y2 = patch
-    wide, tall = 1000 / (x2 - x1), 1000 / (y2 - y1)
-    picture.parts.append(
-        f'<svg x="{left}" y="{top}" width="{side}" height="{side}" viewBox="0 0 1000 1000" role="img" '
-        + 'aria-label="the patch" preserveAspectRatio="none">'
-        + ('<g transform="translate(1000 0) scale(-1 1)">' if flip else "<g>")
-    )
-    picture.image(-x1 * wide, -y1 * tall, wide, tall, data["image"])
-    picture.parts.append("</g></svg>")
+    wide, tall = side / (x2 - x1), side / (y2 - y1)  # of the whole image, if the patch is to fill the square
+    turn = f' transform="translate({2 * left + side} 0) scale(-1 1)"' if flip else ""
+    picture.parts.append(f'<clipPath id="cv-ssd-patch"><rect x="{left}" y="{top}" width="{side}" height="{side}"/></clipPath>')
+    picture.parts.append(f'<g clip-path="url(#cv-ssd-patch)"><g{turn}>')
+    picture.image(left - x1 * wide, top - y1 * tall, wide, tall, data["image"])
+    picture.parts.append("</g></g>")
     for a, b, c, d in boxes:
         if flip:
             a, c = 1 - c, 1 - a
