@@ -167,7 +167,7 @@ def read_outs(detector, first=FIRST, fitted=FITTED, tested=TESTED, batch=50):
     - near: (8, 4) root mean square error of an object's centre in pixels, across or down
     - nearest: (4, 4) the same where nothing is read but which place it is; for each stride
     - cells: (8,) share of the cells of 4 × 4 pixels of which it is told wrongly whether an object covers them
-    - cells_always: the same error where one always says "no", or always "yes", whichever is better
+    - cells_always: (1,) the same error where one always says "no", or always "yes", whichever is better
     """
     names = [(kind, k) for kind in "CP" for k in range(4)]
     classes, centres, masks = ({name: Ridge() for name in names} for _ in range(3))
@@ -202,7 +202,7 @@ def read_outs(detector, first=FIRST, fitted=FITTED, tested=TESTED, batch=50):
     return {
         "objects": np.array([group.sum() for group in groups], np.float32), "right": right.astype(np.float32),
         "near": near.astype(np.float32), "nearest": nearest.astype(np.float32), "cells": cells.astype(np.float32),
-        "cells_always": np.array(min(share, 1 - share), np.float32),
+        "cells_always": np.array([min(share, 1 - share)], np.float32),
     }
 
 

@@ -1,5 +1,6 @@
 """The chapter on feature pyramids against other oracles, published figures, and bad input."""
 
+import importlib.util
 import json
 import math
 from fractions import Fraction
@@ -11,12 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch.autograd import gradcheck
 
-from cvnotes import cost
+from cvnotes import cost, data, shapes, train
 from cvnotes.checking import Exercise
 from cvnotes.focal_loss import fast as focal_fast
-from cvnotes.fpn import exercises, fast, figures, formulas, reference
+from cvnotes.fpn import exercises, explorer_data, fast, figures, formulas, reference
 from cvnotes.models import fpn as models
 
+CHAPTERS = Path(__file__).parent.parent / "chapters"
 PUBLISHED = json.loads((Path(__file__).parent / "data" / "state_dict_fasterrcnn_resnet50_fpn.json").read_text())["state_dict"]
 
 
@@ -318,6 +320,19 @@ def test_anchors_of_the_proposal_network():
         torch.testing.assert_close(area, torch.full_like(area, side**2))
 
 
+def test_the_papers_ablations_agree_with_what_its_text_says_of_them():
+    """Lin et al. (2017), table 1, in the notebook; section 5.1 tells the gains over C4 alone: 8.0 and 12.9 points."""
+    notebook = json.loads((CHAPTERS / "fpn.ipynb").read_text())
+    cell = next("".join(c["source"]) for c in notebook["cells"] if "".join(c["source"]).startswith("PAPER ="))
+    namespace = {}
+    exec(cell.split("figures.table")[0], namespace)
+    paper = namespace["PAPER"]
+    whole, C4 = paper["the whole pyramid"], paper["C4 alone"]
+    assert (round(whole[1] - C4[1], 1), round(whole[2] - C4[2], 1)) == (8.0, 12.9)
+    assert max(paper, key=lambda name: paper[name][1]) == max(paper, key=lambda name: paper[name][2]) == "the whole pyramid"
+    assert 0 < paper["no top-down"][1] - C4[1] < 2 and paper["no top-down"][2] < C4[2]
+
+
 # --- bad input -------------------------------------------------------------------------
 
 _X, _W, _V = np.zeros((1, 2, 4, 4)), np.zeros((3, 2, 1, 1)), np.zeros((5, 3, 3, 3))
@@ -393,3 +408,191 @@ def test_exercise_takes_its_solution_and_explains_each_mistake(exercise):
 
 def test_exercises_are_enough():
     assert sum(exercise.plain for exercise in EXERCISES) >= 3 and not all(exercise.plain for exercise in EXERCISES)
+
+
+# --- a trained pyramid -----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def stored():
+    return explorer_data.outputs(CHAPTERS / "data" / "fpn_outputs.safetensors")
+
+
+@pytest.fixture(scope="module")
+def script():
+    """The script that made the stored outputs, as a module."""
+    path = CHAPTERS.parent / "benchmarks" / "fpn_outputs.py"
+    spec = importlib.util.spec_from_file_location("fpn_outputs", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return train.load_weights(CHAPTERS / "data" / "detectors_retinanet.safetensors")
+
+
+def test_parts_add_up_to_the_pyramid_of_the_detector(script, detector):
+    examples = [script.scene(i) for i in range(2)]
+    own = script.parts(detector, examples)
+    with torch.no_grad():
+        wanted = detector.pyramid_of(detector.backbone(train.batch_of(examples, 128)[0]))
+    for k in range(4):
+        torch.testing.assert_close(own["P"][k], wanted[k], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(own["L"][k] + own["U"][k], own["M"][k])
+        # what is added is the 3×3 of what comes from above, without its bias: the pyramid is linear
+        weight = detector.output[k].weight
+        torch.testing.assert_close(own["added"][k], F.conv2d(own["U"][k], weight, padding=1), rtol=1e-3, atol=1e-3)
+    assert not own["U"][3].any() and not own["added"][3].any()
+
+
+def test_stored_outputs_are_those_of_the_stored_weights(script, detector, stored):
+    arrays, about = stored
+    assert about == {"scene": script.SCENE, "first": script.FIRST, "fitted": script.FITTED, "tested": script.TESTED,
+                     "spectra": script.SPECTRA, "limits": list(script.LIMITS)}
+    made = {**script.shown(detector), **script.spectra(detector)}
+    for name, value in made.items():
+        assert arrays[name].shape == value.shape
+        if name == "channels":
+            assert (arrays[name] == value).all()
+        elif name.startswith("spectrum"):
+            np.testing.assert_allclose(arrays[name], value, rtol=1e-3, atol=1e-7)
+        else:
+            np.testing.assert_allclose(arrays[name].astype(float), value.astype(float), rtol=0.01, atol=0.02)
+    read = script.read_outs(detector)
+    np.testing.assert_array_equal(arrays["objects"], read["objects"])
+    np.testing.assert_allclose(arrays["right"], read["right"], atol=0.01 * read["objects"].max())
+    for name in ("near", "nearest", "cells", "cells_always"):
+        np.testing.assert_allclose(arrays[name], read[name], rtol=0.02)
+    assert set(made) | set(read) == set(arrays)
+    assert (CHAPTERS / "data" / "fpn_outputs.safetensors").stat().st_size < 1_000_000
+
+
+def test_ridge_is_least_squares_where_there_is_no_ridge(script, monkeypatch):
+    """numpy's lstsq on all examples at once; with a ridge, weights are smaller."""
+    random = np.random.default_rng(0)
+    x, noise = random.standard_normal((200, 3)) * (1, 5, 0.1) + (0, 2, 9), random.standard_normal((200, 2))
+    y = x @ random.standard_normal((3, 2)) + 0.3 * noise + 4
+    monkeypatch.setattr(script, "RIDGE", 0.0)
+    ridge = script.Ridge()
+    for part in (slice(0, 70), slice(70, 200)):
+        ridge.add(x[part], y[part])
+    both_ = np.linalg.lstsq(np.c_[np.ones(200), x], y, rcond=None)[0]
+    np.testing.assert_allclose(ridge.fit()(x), np.c_[np.ones(200), x] @ both_, atol=1e-8)
+    before = np.abs(ridge.weights * x.std(0)[:, None]).sum()
+    monkeypatch.setattr(script, "RIDGE", 1.0)
+    assert np.abs(ridge.fit().weights * x.std(0)[:, None]).sum() < before
+
+
+def test_read_outs_look_at_the_place_of_the_centre(script):
+    """On maps that hold each place's own number, and for cells on a mask that is known."""
+    example = script.scene(3)
+    labels, centres, sizes = script.objects_of(example)
+    for stride in script.STRIDES:
+        n = 128 // stride
+        (x, classes, offsets, own), (every, wanted) = script.rows_of(
+            np.arange(n * n, dtype=float).reshape(1, 1, n, n), [example], stride
+        )
+        place = x[:, 0].astype(int)
+        middles = np.stack([place % n, place // n], 1) * stride + stride / 2
+        np.testing.assert_allclose(middles + offsets, centres)
+        assert (np.abs(offsets) <= stride / 2).all() and (classes == labels).all() and (own == sizes).all()
+        cells = stride // 4
+        for p in (0, n + 1, n * n - 1):
+            row, column = every[p, 0] // n, every[p, 0] % n
+            part = example.masks.any(0)[int(row * stride):int((row + 1) * stride), int(column * stride):int((column + 1) * stride)]
+            share = part.reshape(cells, 4, cells, 4).mean((1, 3))
+            assert (wanted[p] == (share >= 0.5).ravel()).all()
+    assert len(labels) == (~example.iscrowd).sum()
+
+
+def test_plot_ablations_draws_every_seed():
+    one = lambda x: {"seeds": [x, x + 0.02], "mean": x + 0.01, "deviation": 0.014}  # noqa: E731
+    made = {"variants": {
+        variant: {"summary": {key: one(0.1 * i + 0.05 * j) for j, key in enumerate(figures.FIGURES)},
+                  "boxes": 4080, "params": 1234}
+        for i, variant in enumerate(figures.ABLATIONS, 1)
+    }}
+    axes, = figures.plot_ablations(made).axes
+    dots = sorted(y for line in axes.lines if line.get_marker() == "o" for y in line.get_ydata())
+    wanted = sorted(100 * (0.1 * i + 0.05 * j + d) for i in range(1, 5) for j in range(4) for d in (0, 0.02))
+    assert dots == pytest.approx(wanted)
+    text = figures.ablation_table(made).data
+    assert "| the whole pyramid | 11.0 ± 1.4 | 16.0 ± 1.4 | 21.0 ± 1.4 | 26.0 ± 1.4 | 4,080 | 1,234 |" in text
+
+
+# --- what the chapter says of it ---------------------------------------------------------
+
+
+def test_where_is_known_best_by_the_finest_map(stored):
+    arrays, _ = stored
+    near, nearest, cells = arrays["near"][:, 0], arrays["nearest"][:, 0], arrays["cells"]
+    for rows in (slice(0, 4), slice(4, 8)):  # C, then P
+        assert (np.diff(near[rows]) > 0).all() and (np.diff(cells[rows]) > 0).all()
+    assert ((1.5 < near[1:4] / near[:3]) & (near[1:4] / near[:3] < 2.5)).all()  # about doubles
+    assert (near[:4] < nearest).all() and near[0] == pytest.approx(1.0, abs=0.05) and near[3] > 8
+    assert cells[0] < 0.02 and 0.095 < cells[3] < 0.1 and round(arrays["cells_always"].item(), 2) == 0.22
+
+
+def test_what_is_known_best_by_the_map_whose_view_an_object_fills(stored):
+    arrays, _ = stored
+    right = arrays["right"] / arrays["objects"]
+    error = np.sqrt(right * (1 - right) / arrays["objects"])  # standard errors
+    small, medium, large = right[:4, 1], right[:4, 2], right[:4, 3]
+    assert min(small[:2]) - max(small[2:]) > 0.1 and small[3] < 0.21 and small[3] - 1 / 6 < 0.05
+    assert medium.argmax() == 2 and medium[2] - max(medium[[0, 1, 3]]) > 2 * error[2, 2]
+    assert min(large[2:]) > 2 * large[0] and abs(large[2] - large[3]) < error[2, 3]
+    # a place of C2 has seen 14 pixels across: a 6×6 with a stride of 4, then a 3×3
+    assert shapes.receptive_field([(6, 4, 1, 1), (3, 1, 1, 1)])[-1][0] == 14
+
+
+def test_top_down_brings_what_to_the_finest_level(stored):
+    arrays, _ = stored
+    right, near = arrays["right"] / arrays["objects"], arrays["near"][:, 0]
+    percent = np.rint(100 * right).astype(int)
+    assert percent[[0, 4], 1].tolist() == [58, 64] and percent[[0, 4], 2].tolist() == [40, 64]
+    assert near[4] < 1 and near[4] < near[0]
+    assert right[4, 0] > max(right[:4, 0])  # as well as the best map of the backbone, over all
+    assert (right[5:7, 1] < right[1:3, 1] - 0.05).all()  # small objects, from P3 and P4
+    assert (arrays["cells"][4:] > arrays["cells"][:4]).all()  # outlines, from each level
+    assert right[4, 3] < 0.4 and min(right[6:, 3]) > 0.55  # large ones: P2, and P4, P5
+
+
+def test_the_trained_3x3_leaves_more_of_the_copies(stored):
+    arrays, _ = stored
+    share = {(k, part): figures.share_above(arrays[f"spectrum {k} {part}"]) for k in (2, 3, 4) for part in "LUMP"}
+    added = {k: figures.share_above(arrays[f"spectrum {k} added"]) for k in (2, 3, 4)}
+    assert all(added[k] > share[k, "U"] + 0.03 for k in (2, 3, 4))
+    assert [round(100 * x) for x in (share[2, "U"], added[2], added[4])] == [13, 18, 27]
+    assert 0.145 < share[4, "U"] < 0.16
+    for k in (2, 3, 4):
+        assert figures.share_above(figures.smoothed(arrays[f"spectrum {k} U"])) < 0.015
+        assert 0.22 < share[k, "M"] < 0.28 and 0.22 < share[k, "P"] < 0.28  # a quarter, before and after
+
+
+def test_smoothed_is_the_spectrum_of_a_filtered_map():
+    x = np.random.default_rng(0).standard_normal((8, 6))
+    filtered = x
+    for axis in (0, 1):
+        filtered = (np.roll(filtered, 1, axis) + 2 * filtered + np.roll(filtered, -1, axis)) / 4
+    wanted = np.abs(np.fft.fft2(filtered)) ** 2
+    np.testing.assert_allclose(figures.smoothed(np.abs(np.fft.fft2(x)) ** 2), wanted, atol=1e-12)
+
+
+def test_scores_that_try_this_tells(stored):
+    arrays, about = stored
+    example = explorer_data.shown_scene(about)
+    names = [data.CLASSES[label] for label in example.labels]
+    assert names == ["triangle", "cross", "cross", "cross", "ring", "triangle"]  # small, left, large, on its edge, …
+    best = {}
+    for level in (2, 3, 4, 5):
+        maps = arrays[f"view {level} score of the head"].astype(float)
+        for i, (x1, y1, x2, y2) in enumerate(example.boxes / 2**level):
+            rows, columns = slice(int(y1), math.ceil(y2)), slice(int(x1), math.ceil(x2))
+            best[level, i] = [round(float(m[rows, columns].max()), 2) for m in maps[:2]]
+    assert arrays["view 2 score of the head"][0].max() < 0.1005
+    assert [best[2, i][1] for i in (1, 0, 3)] == [0.77, 0.38, 0.28]
+    assert max(best[2, i][1] for i in (4, 5)) < 0.1
+    assert best[3, 4][0] == best[3, 2][0] == 0.99 and best[3, 0] == [0.56, 0.9]
+    assert best[4, 5] == [0.65, 0.58]

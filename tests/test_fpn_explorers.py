@@ -3,21 +3,26 @@
 import math
 import random
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from cvnotes.fpn import explorers, fast, formulas
+from cvnotes.fpn import explorer_data, explorers, fast, formulas
 from cvnotes.models import fpn as models
 
-NAMES = ("pyramid", "which_level")
+NAMES = ("pyramid", "which_level", "top_down")
+OUTPUTS = Path(__file__).parent.parent / "chapters" / "data" / "fpn_outputs.safetensors"
 
 
 @pytest.fixture(scope="module")
 def made():
     """All explorers, bound to their data."""
-    return {"pyramid": explorers.pyramid, "which_level": explorers.which_level}
+    return {
+        "pyramid": explorers.pyramid, "which_level": explorers.which_level,
+        "top_down": explorers.top_down.with_data(explorer_data.top_down(OUTPUTS)),
+    }
 
 
 def states(explorer, seed, count):
@@ -127,6 +132,61 @@ def test_explorer_does_not_hang_on_the_last_digit_of_log(made, monkeypatch):
 def test_log2_is_exact_at_powers_of_two():
     assert [explorers._log2(2.0**k) for k in range(-5, 6)] == list(range(-5, 6))
     assert explorers._log2(3.0) == pytest.approx(np.log2(3.0))
+
+
+# --- what top-down adds --------------------------------------------------------------------
+
+
+def pixels(uri):
+    """Return the bytes of a bitmap of 24 bits that a `data:` URI holds, (H, W, 3), read by Pillow."""
+    import base64
+    import io
+
+    from PIL import Image
+
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("RGB"))
+
+
+def test_coloured_maps_are_white_at_nothing_and_blue_and_orange_at_the_ends():
+    image = explorer_data.coloured(np.array([[0.0, 2.0, -2.0, 9.0, 1.0]]), 2.0)
+    assert image[0, :4].tolist() == [list(c) for c in (
+        explorer_data.WHITE, explorer_data.HIGH, explorer_data.LOW, explorer_data.HIGH
+    )]
+    assert (abs(2.0 * image[0, 4] - np.add(explorer_data.WHITE, explorer_data.HIGH)) <= 1).all()
+    assert (explorer_data.coloured(np.zeros((2, 2)), 0.0) == explorer_data.WHITE[0]).all()
+
+
+def test_top_down_shows_what_is_stored(made):
+    """The images are the stored maps, the places of P2 to P5, and the numbers those of the arrays."""
+    arrays, about = explorer_data.outputs(OUTPUTS)
+    data = made["top_down"].data
+    assert len(repr(data)) <= 150_000
+    example = explorer_data.shown_scene(about)
+    assert [box for _, box in data["objects"]] == example.boxes.tolist()
+    assert np.abs(pixels(data["scene"]).astype(int) - example.image[::2, ::2]).mean() < 12
+    for level, places in zip((2, 3, 4, 5), (32, 16, 8, 4)):
+        for show in explorers.VIEWS:
+            maps = arrays[f"view {level} {show}"].astype(float)
+            view = data["levels"][f"P{level}"]["views"][show]
+            most, change = np.abs(maps[:2]).max(), np.abs(maps[2]).max()
+            for values, limit, uri in zip(maps, (most, most, change), view["images"]):
+                image = pixels(uri)
+                assert image.shape == (places, places, 3)
+                if limit:
+                    peak = np.unravel_index(np.abs(values).argmax(), values.shape)
+                    end = explorer_data.HIGH if values[peak] > 0 else explorer_data.LOW
+                    share = abs(values[peak]) / limit
+                    wanted = np.array(explorer_data.WHITE) + share * (np.array(end) - explorer_data.WHITE)
+                    assert (abs(image[peak] - wanted) <= 9).all()  # 5 bits a colour
+            picture, sentence = made["top_down"](level=level, show=show)
+            assert all(uri in picture for uri in view["images"]) and f"P{level} has {places} × {places} places" in sentence
+            if level == 5:
+                assert not maps[2].any() and "both maps are the same" in sentence
+                continue
+            assert f"nothing exceeds {most:.2f}, and the change is at most {change:.2f}." in sentence
+        lengths = np.sqrt((arrays[f"view {level} length of the vector"].astype(float) ** 2).mean((1, 2)))
+        if level < 5:
+            assert f"alone are {lengths[0]:.2f} long" in sentence and f"together {lengths[1]:.2f}." in sentence
 
 
 # --- what the chapter's "Try this" says --------------------------------------------------

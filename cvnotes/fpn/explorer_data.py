@@ -47,13 +47,13 @@ def top_down(path):
             maps = arrays[f"view {level} {name}"].astype(np.float64)  # (3, H, W): without, with, difference
             most, change = float(np.abs(maps[:2]).max()), float(np.abs(maps[2]).max())
             views[name] = {
-                "most": round(most, 4), "change": round(change, 4),
+                "most": round(most, 6), "change": round(change, 6),
                 "images": [bitmap(coloured(m, limit)) for m, limit in zip(maps, (most, most, change))],
             }
         lengths = arrays[f"view {level} length of the vector"].astype(np.float64)
         means = np.sqrt((lengths**2).mean((1, 2)))
         levels[f"P{level}"] = {
-            "places": lengths.shape[1], "lengths": [round(float(mean), 3) for mean in means], "views": views,
+            "places": lengths.shape[1], "lengths": [round(float(mean), 6) for mean in means], "views": views,
         }
     objects = [[data.CLASSES[label], box] for label, box in zip(example.labels.tolist(), example.boxes.tolist())]
     image = example.image.reshape(64, 2, 64, 2, 3).astype(int).sum((1, 3)) // 4

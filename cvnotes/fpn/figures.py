@@ -90,6 +90,12 @@ def share_above(power, limit=0.25):
     return float(power[above].sum() / power.sum())
 
 
+def smoothed(power):
+    """Return what a filter of ¼, ½, ¼ across and down would leave of a spectrum (H, W)."""
+    down, across = ([formulas.binomial_gain(f) ** 2 for f in np.fft.fftfreq(n)] for n in power.shape)
+    return power * np.outer(down, across)
+
+
 def draw_spectra(rows, decades=3):
     """Return SVG text of spectra, {name: {name: power (H, H)}}: each map's own largest is dark, white 1/10^`decades`."""
     width, side = 480, 136
