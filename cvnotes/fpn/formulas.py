@@ -100,7 +100,7 @@ def pyramid(features, lateral, output):
     """Check the arguments of `feature_pyramid`."""
     for name, value in (("features", features), ("lateral", lateral), ("output", output)):
         if not isinstance(value, (list, tuple)):
-            raise ValueError(f"`{name}` (a {type(value).__name__}) must be a list")
+            raise ValueError(f"`{name}` ({_kind(value)}) must be a list")
     if not features:
         raise ValueError("`features` is empty; at least 1 map is needed")
     for name, value in (("lateral", lateral), ("output", output)):
@@ -124,10 +124,15 @@ def pyramid(features, lateral, output):
     shapes.same_kind(**arrays)
 
 
+def _kind(value):
+    """Return what a value is, the same for NumPy's arrays and torch's."""
+    return "an array" if hasattr(value, "shape") else "of type " + type(value).__name__
+
+
 def _convolution(name, pair, before, channels, kernel, width, arrays):
     """Check a weight and a bias (or None), and note them in `arrays`; return how many channels they give."""
     if not isinstance(pair, (list, tuple)) or len(pair) != 2:
-        raise ValueError(f"`{name}` (a {type(pair).__name__}) must be a pair: a weight, and a bias or None")
+        raise ValueError(f"`{name}` ({_kind(pair)}) must be a pair: a weight, and a bias or None")
     weight, bias = pair
     O, C, KH, KW = shapes.array(f"{name}[0]", weight, "O C KH KW")
     if C != channels:
