@@ -11,6 +11,7 @@ import torch
 
 from cvnotes import data, train
 from cvnotes.boxes import fast as boxes_fast
+from cvnotes.models import small_detectors
 from cvnotes.ssd import explorer_data, explorers, fast, formulas, reference
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -315,6 +316,22 @@ def test_explorers_take_the_outputs_of_any_detector():
         assert "those of a test" in shown(step=step)[1]
     mined = explorers.hard_negatives.with_data(explorer_data.hard_negatives(outputs, outputs))
     assert "(those of a test)" in mined()[1]
+
+
+def test_matched_by_size_is_what_the_variants_match():
+    found = explorer_data.matched_by_size(20)
+    assert [boxes for boxes, _ in found.values()] == [1360, 1024, 4096]
+    for (variant, (boxes, matched)), maps in zip(found.items(), ("all", "middle", "fine")):
+        detector = small_detectors.build("ssd", len(data.CLASSES), image_size=128, maps=maps)
+        assert len(detector.boxes) == boxes
+        counts = {"small": [], "medium": [], "large": []}
+        for i in range(20):
+            example = data.scene(train.VALIDATION_SEED, train.VALIDATION + i)
+            boxes_ = torch.from_numpy(example.boxes[~example.iscrowd]).float()
+            index = detector.match(boxes_ / 128)
+            for j, area in enumerate(example.area[~example.iscrowd]):
+                counts["small" if area < 256 else "medium" if area < 2304 else "large"].append((index == j).sum().item())
+        assert matched == pytest.approx([np.mean(each) for each in counts.values()], abs=0.02)
 
 
 # --- what the chapter says of them -------------------------------------------------------

@@ -65,6 +65,29 @@ def best_overlaps(scales, sides):
     return rows
 
 
+STRIDES = {"ssd": (8, 16, 32, 64), "ssd, middle map": (16,) * 4, "ssd, fine map": (8,) * 4}  # of the maps of each size
+
+
+def matched_by_size(count=200):
+    """Return by variant of the small SSD how many boxes there are, and how many match an object, small, medium and large.
+
+    Counted on the first scenes to validate on. Small is less than 16² pixels, large 48² or more.
+    """
+    scenes = [data.scene(train.VALIDATION_SEED, train.VALIDATION + i) for i in range(count)]
+    found = {}
+    for variant, strides in STRIDES.items():
+        sides = [128 // stride for stride in strides]
+        defaults = fast.default_boxes(sides, SmallSSD.SIZES, [SmallSSD.RATIOS] * len(sides)).double()
+        matched = [[], [], []]
+        for scene_ in scenes:
+            own = ~scene_.iscrowd
+            index = fast.match(torch.from_numpy(scene_.boxes[own] / 128), defaults)
+            for j, area in enumerate(scene_.area[own]):
+                matched[int(np.searchsorted((16**2, 48**2), area, "right"))].append(int((index == j).sum()))
+        found[variant] = len(defaults), [float(np.mean(each)) for each in matched]
+    return found
+
+
 # --- scores ------------------------------------------------------------------------------
 
 SHOWN = 4  # scenes of those to validate on, the first ones

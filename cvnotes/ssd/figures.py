@@ -176,6 +176,15 @@ def size_table(training):
     return table(("boxes from", "boxes", "weights", *FIGURES.values()), rows)
 
 
+def matched_table(found):
+    """Return what `explorer_data.matched_by_size` counted, as Markdown."""
+    rows = [
+        (VARIANTS[variant], number(boxes), *(number(count, 1) for count in matched))
+        for variant, (boxes, matched) in found.items()
+    ]
+    return table(("boxes from", "boxes", "a small object has", "a medium one", "a large one"), rows)
+
+
 # Liu et al. (2016), table 2: mAP in percent of SSD300 on the test set of VOC 2007, with one part taken away at a time.
 ABLATION = {
     "everything": 74.3, "without dilation: all of fc6 and fc7": 74.2, "without the ratios 3 and 1/3": 73.7,

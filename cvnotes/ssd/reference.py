@@ -72,7 +72,7 @@ def match(boxes, default_boxes, *, iou_threshold=0.5):
 
     - boxes: the objects, (M, 4), (x1, y1, x2, y2) in the unit of the default boxes
     - default_boxes: (D, 4); of another dtype of floats, both are compared in the wider one
-    - iou_threshold: from 0 to 1, rounded to the dtype of the boxes
+    - iou_threshold: from 0 to 1, rounded as IoUs are: to the boxes' dtype, for half precision to float32
 
     Returns (D,) of int64: the index of the object, or −1 for background. Where two objects have the same best
     default box, the later one keeps it. An object that overlaps none has an IoU of 0 with all of them, and so
