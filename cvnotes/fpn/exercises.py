@@ -12,8 +12,8 @@ def _level_sizes(side, lowest, highest):
 
 level_sizes = Exercise(
     name="level_sizes",
-    stub=_SIZES + "# places along a side of so many pixels on each level, the finest first;\n"
-         "    # a level is half of the one before, rounded up\n    ...\n",
+    stub=_SIZES + "# places along a side of pixels,\n    # the finest level first; a level is\n"
+         "    # half of the one before, rounded up\n    ...\n",
     solution=_SIZES + """\
 sizes = []
     for level in range(lowest, highest + 1):
@@ -44,7 +44,7 @@ _LEVEL = "from math import floor, log2, sqrt\n\n\ndef box_level(width, height):\
 
 box_level = Exercise(
     name="box_level",
-    stub=_LEVEL + "# the level of a box with an area: k0 = 4, size0 = 224, levels 2 to 5\n    ...\n",
+    stub=_LEVEL + "# k0 = 4, size0 = 224, levels 2 to 5;\n    # every box has an area\n    ...\n",
     solution=_LEVEL + """\
 level = floor(4 + log2(sqrt(width * height) / 224))
     return min(max(level, 2), 5)
@@ -86,8 +86,8 @@ def _step_down(fine, coarse):
 
 step_down = Exercise(
     name="step_down",
-    stub=_STEP + "# lists of numbers, fine from the lateral way, coarse from the level above and no longer;\n"
-         "    # enlarge coarse by nearest upsampling to the length of fine, and add\n    ...\n",
+    stub=_STEP + "# two lists; coarse is no longer than\n    # fine: enlarge it to the length of\n"
+         "    # fine by repeating, and add\n    ...\n",
     solution=_STEP + """\
 merged = []
     for i in range(len(fine)):
@@ -143,8 +143,8 @@ def _upsampled(x, OH, OW):
 
 upsample = Exercise(
     name="upsample",
-    stub=_UPSAMPLE + "# x is (N, C, H, W) with H ≤ OH and W ≤ OW; the result is (N, C, OH, OW),\n"
-         "    # also where sides don't double\n    ...\n",
+    stub=_UPSAMPLE + "# (N, C, H, W) → (N, C, OH, OW),\n    # H ≤ OH, W ≤ OW, also where sides\n"
+         "    # don't double\n    ...\n",
     solution=_UPSAMPLE + """\
 H, W = x.shape[2:]
     rows = np.arange(OH) * H // OH
@@ -209,8 +209,8 @@ _LATERAL = "lateral = np.einsum('nchw,dc->ndhw', C, weight[:, :, 0, 0])"
 
 merge = Exercise(
     name="merge",
-    stub=_MERGE + "# one step: C is (N, C, 2H, 2W), weight (D, C, 1, 1), bias (D,), above (N, D, H, W);\n"
-         "    # return lateral(C) + upsample(above), (N, D, 2H, 2W)\n    ...\n",
+    stub=_MERGE + "# C: (N, C, 2H, 2W), bias: (D,),\n    # weight: (D, C, 1, 1),\n    # above: (N, D, H, W);\n"
+         "    # return lateral(C) + upsample(above)\n    ...\n",
     solution=_MERGE + _LATERAL + """ + bias[:, None, None]
     return lateral + above.repeat(2, axis=2).repeat(2, axis=3)
 """,

@@ -176,7 +176,7 @@ def plot_ablations(training):
     """Plot AP by size of the object for each kind of pyramid: mean and standard deviation over seeds, and each seed."""
     from matplotlib.figure import Figure
 
-    with style(figure_figsize=(6.4, 3.4)):
+    with style(figure_figsize=(6.0, 3.6)):
         figure = Figure()
         axes = figure.add_subplot()
         for i, (variant, (name, colour)) in enumerate(ABLATIONS.items()):
@@ -190,8 +190,8 @@ def plot_ablations(training):
                 axes.plot([x] * len(seeds), 100 * np.array(seeds), "o", color=COLOURS[colour], markersize=3.5)
         axes.set_xticks(range(len(FIGURES)), [f"{key}\n{name}" for key, name in FIGURES.items()])
         axes.set(ylabel="AP, percent")
-        axes.set_ylim(0, axes.get_ylim()[1] * 1.18)
-        axes.legend(ncols=2, fontsize=10, loc="upper right")
+        axes.set_ylim(0, None)
+        axes.legend(ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
         return figure
 
 
