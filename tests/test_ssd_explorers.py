@@ -12,7 +12,7 @@ import torch
 from cvnotes import data, train
 from cvnotes.boxes import fast as boxes_fast
 from cvnotes.models import small_detectors
-from cvnotes.ssd import explorer_data, explorers, fast, formulas, reference
+from cvnotes.ssd import explorer_data, explorers, fast, figures, formulas, reference
 
 ROOT = Path(__file__).resolve().parent.parent
 STORED = ROOT / "chapters" / "data" / "ssd_outputs.safetensors"
@@ -332,6 +332,43 @@ def test_matched_by_size_is_what_the_variants_match():
             for j, area in enumerate(example.area[~example.iscrowd]):
                 counts["small" if area < 256 else "medium" if area < 2304 else "large"].append((index == j).sum().item())
         assert matched == pytest.approx([np.mean(each) for each in counts.values()], abs=0.02)
+
+
+# --- figures -----------------------------------------------------------------------------
+
+
+def made_up_training():
+    """Return what `benchmarks/detectors_training.py` writes, as far as the figures read it, with numbers of a test."""
+    def summary(mean):
+        return {"seeds": [mean - 0.01, mean, mean + 0.01], "mean": mean, "deviation": 0.01}
+
+    return {"variants": {
+        variant: {"boxes": 1000 + i, "params": 5000, "summary": {size: summary(0.1 * i + 0.25) for size in figures.FIGURES}}
+        for i, variant in enumerate(figures.VARIANTS)
+    }}
+
+
+def test_table_by_size_has_means_and_deviations_in_percent():
+    rows = figures.size_table(made_up_training()).data.splitlines()
+    assert rows[2] == "| four maps | 1,000 | 5,000 | 25.0 ± 1.0 | 25.0 ± 1.0 | 25.0 ± 1.0 | 25.0 ± 1.0 |"
+    assert rows[4].startswith("| the fine map | 1,002 | 5,000 | 45.0 ± 1.0 |")
+
+
+def test_plot_by_size_shows_each_seed_and_the_deviation():
+    (axes,) = figures.plot_by_size(made_up_training()).axes
+    heights = [bar.get_height() for bar in axes.patches]
+    assert heights == pytest.approx([25] * 4 + [35] * 4 + [45] * 4)
+    dots = [line.get_ydata() for line in axes.lines if line.get_marker() == "."]
+    assert len(dots) == 12 and list(dots[0]) == pytest.approx([24, 25, 26])
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == list(figures.VARIANTS.values())
+
+
+def test_detections_are_drawn_with_names_and_scores(stored):
+    picture = figures.draw_detections(stored.shown)
+    for outputs in stored.shown:
+        for i, (c, score, _) in enumerate(explorer_data.detections(outputs, 0.5)):
+            assert f">{i + 1} {data.CLASSES[c]} {score:.2f}<" in picture
+    assert picture.count("<image") == picture.count("<use") == len(stored.shown)
 
 
 # --- what the chapter says of them -------------------------------------------------------
