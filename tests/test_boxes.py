@@ -589,13 +589,17 @@ def test_bad_input_is_refused_with_one_sentence(name, args, sentence):
 
 @pytest.mark.parametrize("name, options, sentence", [
     ("encode", {"weights": (1, 2, 3)}, "`weights` (=(1, 2, 3)) must be four numbers, for tx, ty, tw and th"),
-    ("encode", {"weights": (1, 1, 0, 1)}, "`weights` (=0.0) must be more than 0"),
+    ("encode", {"weights": (1, 1, 0, 1)}, "`weights` (=0.0) must be from 1e-06 to 1000000"),
     ("decode", {"max_log_scale": np.inf}, "`max_log_scale` (=inf) must be a finite number"),
     ("paired_iou", {"kind": "giou"}, "`kind` (='giou') must be one of iou, generalized, distance, complete"),
     ("soft_nms", {"method": "hard"}, "`method` (='hard') must be one of linear, gaussian"),
-    ("soft_nms", {"sigma": 0}, "`sigma` (=0.0) must be more than 0"),
+    ("soft_nms", {"sigma": 0}, "`sigma` (=0.0) must be from 1e-06 to 1000000"),
     ("soft_nms", {"min_score": -0.1}, "`min_score` (=-0.1) must be at least 0"),
     ("soft_nms", {"iou_threshold": True}, "`iou_threshold` (=True) must be a number"),
+    ("soft_nms", {"iou_threshold": np.bool_(True)}, "`iou_threshold` (=np.True_) must be a number"),
+    ("soft_nms", {"iou_threshold": np.array(None)}, "`iou_threshold` (=array(None, dtype=object)) must be a number"),
+    ("soft_nms", {"iou_threshold": torch.tensor(0.5j)}, "`iou_threshold` (=tensor(0.+0.5000j)) must be a number"),
+    ("soft_nms", {"iou_threshold": 10**400}, "`iou_threshold` must be a finite number"),
 ])
 def test_bad_options_are_refused_with_one_sentence(name, options, sentence):
     second = tensor([0.1, 0.2, 0.3]) if name == "soft_nms" else tensor(GOOD)
@@ -603,6 +607,31 @@ def test_bad_options_are_refused_with_one_sentence(name, options, sentence):
         with pytest.raises(ValueError) as raised:
             getattr(module, name)(change(tensor(GOOD)), change(second), **options)
         assert str(raised.value) == sentence
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_codes_that_no_float_holds_are_refused_with_one_sentence(dtype):
+    tiny, huge = 10.0 ** (-30 if dtype == torch.float32 else -160), 10.0 ** (17 if dtype == torch.float32 else 149)
+    small, large, far = [[0, 0, tiny, tiny]], [[0, 0, huge, huge]], [[huge, 0, huge * 1.5, huge]]
+    for name, first, second, said in (
+        ("encode", small, large, "too far from its anchor, or from its size"),
+        ("encode", large, small, "too far from its anchor, or from its size"),
+        ("encode", far, small, "too far from its anchor, or from its size"),
+        ("decode", [[huge, 0, 0, 0]], [[0, 0, 1, 1]], "too far from its anchor"),
+    ):
+        first, second = (torch.tensor(x, dtype=dtype) for x in (first, second))
+        sentences = []
+        for module, change in ((reference, torch.Tensor.numpy), (fast, lambda x: x)):
+            with pytest.raises(ValueError, match=said) as raised:
+                getattr(module, name)(change(first), change(second), weights=(1e-6, 1, 1, 1))
+            sentences.append(str(raised.value))
+        assert sentences[0] == sentences[1]
+
+
+def test_class_wise_suppression_needs_classes():
+    for module, change in ((reference, torch.Tensor.numpy), (fast, lambda x: x)):
+        with pytest.raises(ValueError, match=r"`classes` \(a NoneType\) must be an array"):
+            module.batched_nms(change(tensor(GOOD)), change(tensor([1, 2, 3])), None, 0.5)
 
 
 def test_each_version_refuses_the_arrays_of_the_other():

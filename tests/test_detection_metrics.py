@@ -864,3 +864,29 @@ def test_exercise_accepts_its_solution_and_knows_its_mistakes(name):
     for hint, source in exercise.wrong.items():
         verdict = answered(source)
         assert verdict.status == "wrong" and verdict.message.endswith(hint)
+
+
+@pytest.mark.parametrize("key", ["iscrowd", "ignore"])
+@pytest.mark.parametrize("value", ["0", 2, None, 1.0])
+def test_flags_of_json_are_0_or_1(key, value):
+    annotation = {"id": 1, "image_id": 0, "category_id": 1, "bbox": [0, 0, 9, 9], "area": 81, key: value}
+    truth = {"images": [{"id": 0}], "categories": [{"id": 1}], "annotations": [annotation]}
+    for module in (reference, fast):
+        with pytest.raises(ValueError) as refused:
+            module.coco_summary(truth, [])
+        assert str(refused.value) == f"`ground_truth['annotations'][0]['{key}']` (={value!r}) must be 0 or 1"
+        annotation[key], before = True, annotation[key]
+        module.coco_summary(truth, [])
+        annotation[key] = before
+
+
+def test_file_that_is_no_json_is_named(tmp_path):
+    truth = {"images": [{"id": 0}], "categories": [{"id": 1}], "annotations": []}
+    good, path = tmp_path / "good.json", tmp_path / "bad.json"
+    good.write_bytes(b"\xef\xbb\xbf" + json.dumps(truth).encode())  # with a byte order mark, as some editors write
+    for module in (reference, fast):
+        assert module.coco_summary(good, [])["AP"] == -1
+        for content in (b"", b"[" * 100_000, json.dumps(truth).encode("utf-16"), b"{}}"):
+            path.write_bytes(content)
+            with pytest.raises(ValueError, match="bad.json is no JSON: "):
+                module.coco_summary(path, [])

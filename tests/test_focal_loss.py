@@ -372,7 +372,7 @@ REFUSED = [
      "`targets` holds 2.0 at index (1, 1): from 0 to 1 is needed"),
     ("sigmoid_focal_loss", (_X, _T * np.nan), {}, "`targets` holds nan at index (0, 0): from 0 to 1 is needed"),
     ("sigmoid_focal_loss", (_X, _T), {"alpha": 25}, "`alpha` (=25.0) must be from 0 to 1"),
-    ("sigmoid_focal_loss", (_X, _T), {"gamma": -1}, "`gamma` (=-1.0) must be at least 0"),
+    ("sigmoid_focal_loss", (_X, _T), {"gamma": -1}, "`gamma` (=-1.0) must be from 0 to 10000"),
     ("sigmoid_focal_loss", (_X, _T), {"reduction": "batchmean"},
      "`reduction` (='batchmean') must be one of none, mean, sum"),
     ("softmax_focal_loss", (_X, np.array([0, 3])), {}, "`targets` holds 3 at index 1; 0 to 2 are needed"),
@@ -396,7 +396,7 @@ REFUSED = [
     ("smooth_l1", (_X, _T), {"beta": -1}, "`beta` (=-1.0) must be at least 0"),
     ("dice_loss", (_X, 2 * _T), {}, "`targets` holds 2.0 at index (0, 0): from 0 to 1 is needed"),
     ("dice_loss", (_X[0], _T[0]), {}, "`logits` has the shape (3,); masks (N, …) are needed"),
-    ("tversky_loss", (_X, _T), {"beta": -1}, "`beta` (=-1.0) must be at least 0"),
+    ("tversky_loss", (_X, _T), {"beta": -1}, "`beta` (=-1.0) must be from 0 to 1000000"),
     ("iou_loss", (_BOXES, _BOXES[:1]), {}, "`targets` holds 1 boxes; 2 are needed, as many as `boxes` holds"),
     ("iou_loss", (_BAD_BOX, _BOXES), {}, "`boxes` holds [3.0, 1.0, 1.0, 3.0] at index 1: x2 must not be less than x1"),
     ("iou_loss", (_BOXES, _BOXES), {"kind": "eiou"}, "`kind` (='eiou') must be one of iou, giou, diou, ciou"),
@@ -605,3 +605,31 @@ def test_speed_table_takes_a_training_step_where_it_was_measured():
     results["step"] = {"times": timed("a step", **{"a step": 2000.0, "its loss and matching": 30.0})}
     found = figures.speed_table({"default": {"hardware": hardware, "results": results}}).data
     assert "| a step | 2,000.0 ms | 100.0% |\n| its loss and matching | 30.0 ms | 1.5% |\n" in found
+
+
+# --- numbers of other kinds --------------------------------------------------------------
+
+
+def test_one_number_without_axes_has_a_slope():
+    x = torch.tensor(0.3, requires_grad=True, dtype=torch.float64)
+    fast.sigmoid_focal_loss(x, torch.tensor(1.0, dtype=torch.float64)).backward()
+    assert x.grad.item() == pytest.approx(0.25 * formulas.focal_slope(formulas.sigmoid(0.3)))
+
+
+def test_half_precision_is_summed_in_float32():
+    a, b = torch.zeros(10_000, dtype=torch.float16), torch.full((10_000,), 1e-4, dtype=torch.float16)
+    given = fast.smooth_l1(a, b, reduction="sum"), reference.smooth_l1(a.numpy(), b.numpy(), reduction="sum")
+    assert given[0].item() == pytest.approx(5e-5, rel=1e-2) == given[1].item()
+
+
+def test_labels_without_sign_are_labels():
+    x = logits(3, 4)
+    plain = fast.softmax_focal_loss(x, torch.tensor([0, 3, 1]))
+    for dtype in (torch.uint8, torch.uint16, torch.uint32, torch.uint64):
+        assert torch.equal(fast.softmax_focal_loss(x, torch.tensor([0, 3, 1]).to(dtype)), plain)
+
+
+def test_rounded_is_yes_or_no():
+    for module in (reference, fast):
+        with pytest.raises(ValueError, match=r"`rounded` \(='no'\) must be True or False"):
+            module.retinanet_anchors(64, rounded="no")

@@ -366,7 +366,7 @@ REFUSED = [
      "`features[1]` (dtype float32) must match `features[0]` (dtype float64)"),
     ("box_level", (_BAD_BOX,), {}, "`boxes` holds [3.0, 1.0, 1.0, 3.0] at index 1: x2 must not be less than x1"),
     ("box_level", (_BAD_BOX * np.nan,), {}, "`boxes` holds [nan, nan, nan, nan] at index 0: "),
-    ("box_level", (_BAD_BOX[:1],), {"size0": 0}, "`size0` (=0.0) must be more than 0"),
+    ("box_level", (_BAD_BOX[:1],), {"size0": 0}, "`size0` (=0.0) must be from 1e-06 to 1000000"),
     ("box_level", (_BAD_BOX[:1],), {"lowest": 6}, "`highest` (=5) must be at least 6"),
     ("box_level", (_BAD_BOX[:1],), {"k0": 4.5}, "`k0` (=4.5) must be an integer"),
 ]

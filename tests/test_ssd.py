@@ -540,3 +540,9 @@ def test_exercises_have_the_oracles_of_the_chapter():
         losses, positive = random.integers(0, 5, (1, 9)) / 4, random.random((1, 9)) < 0.2
         kept = reference.hard_negative_mining(losses, positive, ratio=2) & ~positive
         assert exercises.mine.expected(losses[0].tolist(), positive[0].tolist(), 2) == np.flatnonzero(kept[0]).tolist()
+
+
+def test_ratio_beyond_counting_keeps_all_negatives():
+    loss, positive = torch.rand(1, 30), torch.arange(30)[None] < 20
+    for version, of in ((reference, torch.Tensor.numpy), (fast, lambda x: x)):
+        assert version.hard_negative_mining(of(loss), of(positive), ratio=9e307).all()

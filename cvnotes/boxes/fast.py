@@ -204,7 +204,7 @@ def batched_nms(boxes, scores, classes, iou_threshold):
 
     Works as `nms`, with the class as the first order of the tiles. No box is moved, so nothing is rounded.
     """
-    return _greedy(boxes, scores, formulas.suppression(boxes, scores, iou_threshold, classes), classes)
+    return _greedy(boxes, scores, formulas.class_wise(boxes, scores, classes, iou_threshold), classes)
 
 
 @torch.no_grad()

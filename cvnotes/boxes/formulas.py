@@ -11,6 +11,7 @@ from cvnotes import shapes
 FORMATS = ("xyxy", "xywh", "cxcywh")
 MEASURES = ("iou", "generalized", "distance", "complete")
 METHODS = ("linear", "gaussian")
+SIGMAS, WEIGHTS = (1e-6, 10**6), (1e-6, 10**6)  # least and most: beyond them, float32 has no numbers for what follows
 
 # --- one box -------------------------------------------------------------------------------
 
@@ -365,10 +366,15 @@ def real(name, value, minimum=None, maximum=None, above=None):
     >>> real("sigma", 2, above=0)
     2.0
     """
-    shape = getattr(value, "shape", ())
-    if isinstance(value, (bool, str, bytes)) or not hasattr(value, "__float__") or tuple(shape) != ():
+    shape, kind = getattr(value, "shape", ()), type(value).__name__ + str(getattr(value, "dtype", ""))
+    if isinstance(value, (str, bytes)) or not hasattr(value, "__float__") or tuple(shape) != () or (
+        "bool" in kind or "complex" in kind or "object" in kind
+    ):
         raise ValueError(f"`{name}` (={value!r}) must be a number")
-    value = float(value)
+    try:
+        value = float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        raise ValueError(f"`{name}` must be a finite number") from None
     if not -1e308 < value < 1e308:
         raise ValueError(f"`{name}` (={value}) must be a finite number")
     if above is not None and value <= above:
@@ -406,20 +412,26 @@ def labels(name, values, count, classes=None):
     if tuple(values.shape) != (count,):
         raise ValueError(f"`{name}` has the shape {tuple(values.shape)}; one label for each of {count} boxes is needed")
     if classes is not None:
+        values = values.long() if hasattr(values, "long") else values  # Torch can't compare all integers
         bad = (values < 0) | (values >= classes)
         if bad.any():
             index = _first(bad)
             raise ValueError(f"`{name}` holds {values[index].item()} at index {index}; 0 to {classes - 1} are needed")
 
 
-def suppression(boxes, scores_, iou_threshold, classes=None):
+def suppression(boxes, scores_, iou_threshold):
     """Check what NMS is given, and return the threshold."""
     count = box_set("boxes", boxes)
     scores("scores", scores_, count)
     shapes.same_kind(boxes=boxes, scores=scores_)
-    if classes is not None:
-        labels("classes", classes, count)
     return threshold("iou_threshold", iou_threshold)
+
+
+def class_wise(boxes, scores_, classes, iou_threshold):
+    """Check what class-wise NMS is given, and return the threshold."""
+    iou_threshold = suppression(boxes, scores_, iou_threshold)
+    labels("classes", classes, len(boxes))
+    return iou_threshold
 
 
 def soft_suppression(boxes, scores_, iou_threshold, sigma, min_score, method):
@@ -427,7 +439,7 @@ def soft_suppression(boxes, scores_, iou_threshold, sigma, min_score, method):
     one_of("method", method, METHODS)
     iou_threshold = suppression(boxes, scores_, iou_threshold)
     scores("scores", scores_, len(boxes), 0)
-    return iou_threshold, real("sigma", sigma, above=0), real("min_score", min_score, 0)
+    return iou_threshold, real("sigma", sigma, *SIGMAS), real("min_score", min_score, 0)
 
 
 def conversion(boxes, in_fmt, out_fmt):
@@ -442,6 +454,14 @@ def encoding(boxes, anchors, weights):
     same_boxes(boxes=boxes, anchors=anchors)
     box_set("boxes", boxes, sides=True)
     box_set("anchors", anchors, sides=True)
+    boxes, anchors = _values(boxes), _values(anchors)
+    least = exp(-LARGEST_LOG[shapes.dtype_name(boxes)])
+    own, theirs = boxes[:, 2:] - boxes[:, :2], anchors[:, 2:] - anchors[:, :2]
+    # Sides beside the anchor's, and the way to it: what float32 can hold after a division.
+    bad = (own < theirs * least) | (theirs < own * least) | (theirs < abs(boxes[:, :2] - anchors[:, :2]) * least)
+    if bad.any():
+        index = _first(bad[:, 0] | bad[:, 1])
+        raise ValueError(f"`boxes` holds {boxes[index].tolist()} at index {index}: too far from its anchor, or from its size")
     return four_weights(weights)
 
 
@@ -454,6 +474,11 @@ def decoding(offsets, anchors, weights, max_log_scale):
     shapes.same_kind(offsets=offsets, anchors=anchors)
     weights = four_weights(weights)
     largest = LARGEST_LOG[shapes.dtype_name(offsets)]
+    ways = abs(_values(offsets)[:, :2])
+    bad = (ways[:, 0] > exp(largest) * weights[0]) | (ways[:, 1] > exp(largest) * weights[1])
+    if bad.any():
+        index = _first(bad)
+        raise ValueError(f"`offsets` holds {offsets[index].tolist()} at index {index}: too far from its anchor")
     if max_log_scale is not None and real("max_log_scale", max_log_scale) <= largest:
         return weights, float(max_log_scale)
     sizes = _values(offsets)[:, 2:]
@@ -471,7 +496,7 @@ def four_weights(weights):
     """Return the weights of an encoding as four positive floats."""
     if not isinstance(weights, (tuple, list)) or len(weights) != 4:
         raise ValueError(f"`weights` (={weights!r}) must be four numbers, for tx, ty, tw and th")
-    return tuple(real("weights", weight, above=0) for weight in weights)
+    return tuple(real("weights", weight, *WEIGHTS) for weight in weights)
 
 
 def _values(x):

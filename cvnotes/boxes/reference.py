@@ -184,11 +184,12 @@ def encode(boxes, anchors, *, weights=(1.0, 1.0, 1.0, 1.0)):
     with (x, y) the centres. Weights of 10, 10, 5, 5 are variances of 0.1, 0.1, 0.2, 0.2.
 
     - boxes, anchors: (N, 4), (x1, y1, x2, y2), box n against anchor n
-    - weights: four positive numbers
+    - weights: four numbers from 10⁻⁶ to 10⁶
 
-    Returns (N, 4), without unit.
+    Returns (N, 4), without unit; in float16, what exceeds 65,504 is infinite.
 
-    Raises ValueError where a set of boxes is none, a side is 0, or lengths, dtypes or weights don't fit.
+    Raises ValueError where a set of boxes is none, a side is 0, a box lies e^40 times the anchor's side away or its
+    side is so much larger or smaller (float64: e^340), or lengths, dtypes or weights don't fit.
 
     Source: Girshick et al. (2014), appendix C; Ren et al. (2015), equation 2; weights: the code of both and of SSD.
 
@@ -206,13 +207,13 @@ def decode(offsets, anchors, *, weights=(1.0, 1.0, 1.0, 1.0), max_log_scale=None
 
     - offsets: (N, 4), (tx, ty, tw, th), without unit
     - anchors: (N, 4), (x1, y1, x2, y2)
-    - weights: four positive numbers, the same as for `encode`
+    - weights: four numbers from 10⁻⁶ to 10⁶, the same as for `encode`
     - max_log_scale: the most that tw / w_w and th / w_h count; None for no limit
 
-    Returns (N, 4), (x1, y1, x2, y2).
+    Returns (N, 4), (x1, y1, x2, y2); in float16, what exceeds 65,504 is infinite.
 
-    Raises ValueError where offsets are not finite or, without a limit, make a box e^40 times larger than its
-    anchor (float64: e^340), anchors are no boxes or have a side of 0, or lengths, dtypes or numbers don't fit.
+    Raises ValueError where offsets are not finite, lead e^40 anchors away or, without a limit, make a box e^40 times
+    larger than its anchor (float64: e^340), anchors are no boxes or have a side of 0, or lengths, dtypes or numbers don't fit.
 
     Source: Girshick et al. (2014), appendix C; the limit: torchvision, ln(1000 / 16).
 
@@ -230,7 +231,7 @@ def nms(boxes, scores, iou_threshold):
 
     - boxes: (N, 4), (x1, y1, x2, y2)
     - scores: (N,), finite
-    - iou_threshold: from 0 to 1, rounded to the dtype of the boxes; at 1 nothing is left out
+    - iou_threshold: from 0 to 1, rounded as IoUs are: to the boxes' dtype, for half precision to float32; at 1 nothing is left out
 
     Returns (K,) of int64: indices by falling score; of equal scores the lower index is taken first.
 
@@ -254,7 +255,7 @@ def batched_nms(boxes, scores, classes, iou_threshold):
     - boxes: (N, 4), (x1, y1, x2, y2)
     - scores: (N,), finite
     - classes: (N,) of integers, the class of each box (or its image, or level)
-    - iou_threshold: from 0 to 1, rounded to the dtype of the boxes
+    - iou_threshold: from 0 to 1, rounded as IoUs are: to the boxes' dtype, for half precision to float32
 
     Returns (K,) of int64: indices by falling score over all classes; of equal scores the lower index first.
 
@@ -266,7 +267,7 @@ def batched_nms(boxes, scores, classes, iou_threshold):
     >>> batched_nms(boxes, np.array([0.8, 0.9]), np.array([1, 2]), 0.5)
     array([1, 0])
     """
-    threshold = _computed(boxes.dtype).type(formulas.suppression(boxes, scores, iou_threshold, classes))
+    threshold = _computed(boxes.dtype).type(formulas.class_wise(boxes, scores, classes, iou_threshold))
     return np.array(formulas.greedy(_rows(boxes), scores, threshold, classes)[0], np.int64)
 
 
@@ -278,7 +279,7 @@ def soft_nms(boxes, scores, *, iou_threshold=0.3, sigma=0.5, min_score=0.001, me
 
     - boxes: (N, 4), (x1, y1, x2, y2)
     - scores: (N,), finite and at least 0
-    - iou_threshold: from 0 to 1, for the linear method; sigma: above 0, for the Gaussian one
+    - iou_threshold: from 0 to 1, for the linear method; sigma: from 10⁻⁶ to 10⁶, for the Gaussian one
     - min_score: at least 0; the search ends where the best score that is left lies below it
     - method: "linear" or "gaussian"
 

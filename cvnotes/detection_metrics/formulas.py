@@ -314,8 +314,8 @@ def from_coco(ground_truth, detections, inclusive):
     for i, entry in enumerate(ground_truth["annotations"]):
         name = f"ground_truth['annotations'][{i}]"
         image, (width, height) = _entry(name, entry, places, categories, objects, inclusive)
-        image["iscrowd"].append(bool(entry.get("iscrowd", 0)))
-        image["ignore"].append(bool(entry.get("ignore", 0)))
+        for key in ("iscrowd", "ignore"):
+            image[key].append(_flag(name, key, entry.get(key, 0)))
         image["area"].append(_finite(name, "area", entry["area"], 0) if "area" in entry else width * height)
     if not isinstance(detections, (list, tuple)):
         raise ValueError(f"`detections` (a {type(detections).__name__}) must be COCO's JSON, a list of results")
@@ -325,6 +325,21 @@ def from_coco(ground_truth, detections, inclusive):
         image, _ = _entry(name, entry, places, categories, found, inclusive)
         image["scores"].append(_finite(name, "score", _value(name, entry, "score")))
     return objects, found, sorted(categories)
+
+
+def _flag(name, key, value):
+    if not isinstance(value, (bool, int)) or value not in (0, 1):
+        raise ValueError(f"`{name}[{key!r}]` (={value!r}) must be 0 or 1")
+    return bool(value)
+
+
+def read(path, opened):
+    """Return what a file of JSON holds, or say which file holds none; `opened` is the function that parses text."""
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            return opened(file.read())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no JSON: {error}") from error
 
 
 def _listed(name, value, key):

@@ -212,8 +212,7 @@ def _read(ground_truth, detections, inclusive, use_ignore):
 def _loaded(value):
     """Return what a JSON file holds, or the value itself where it is no path."""
     if isinstance(value, (str, os.PathLike)):
-        with open(value, encoding="utf-8") as file:
-            return json.load(file)
+        return formulas.read(value, json.loads)
     return value
 
 

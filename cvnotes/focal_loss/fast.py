@@ -81,7 +81,7 @@ class _Focal(torch.autograd.Function):
     def forward(ctx, logits, targets, alpha, gamma, reduction, keep):
         ctx.settings, ctx.slopes = (alpha, gamma, reduction), None
         ctx.save_for_backward(logits, targets)
-        if keep and logits.dtype == _computed(logits[:0]).dtype:
+        if keep and logits.dtype == _computed(logits.new_empty(0)).dtype:
             ctx.slopes = torch.empty(logits.shape, dtype=logits.dtype, device=logits.device)
         losses = None
         if reduction == "none":
@@ -171,7 +171,7 @@ def retinanet_anchors(
     The boxes of one place are added to all centres of a level at once, in double precision.
     """
     image_size, strides, sizes, ratios, scales, offset = formulas.layout(
-        image_size, strides, sizes, ratios, scales, offset, dtype
+        image_size, strides, sizes, ratios, scales, offset, dtype, rounded
     )
     levels = []
     for stride, size in zip(strides, sizes):
@@ -226,12 +226,13 @@ def match_anchors(boxes, anchors, *, positive_iou=0.5, negative_iou=0.4):
 def smooth_l1(predictions, targets, *, beta=1.0, reduction="none"):
     """Same contract as `reference.smooth_l1`.
 
-    Torch has the operation, so this calls it.
+    Torch has the operation, so this calls it; half precision is computed in float32.
     """
     beta = formulas.regression(predictions, targets, beta, reduction)
     if reduction == "mean" and not predictions.numel():
         reduction = "sum"
-    return F.smooth_l1_loss(predictions, targets, reduction=reduction, beta=beta)
+    predictions, targets, dtype = _computed(predictions), _computed(targets), predictions.dtype
+    return F.smooth_l1_loss(predictions, targets, reduction=reduction, beta=beta).to(dtype)
 
 
 def dice_loss(logits, targets, *, smooth=1.0, reduction="none"):
@@ -249,7 +250,7 @@ def tversky_loss(logits, targets, *, alpha=0.5, beta=0.5, smooth=1.0, reduction=
     Three sums; a few arrays of the size of the logits.
     """
     smooth = formulas.masks(logits, targets, smooth, reduction)
-    alpha, beta = (formulas.real(name, value, 0) for name, value in (("alpha", alpha), ("beta", beta)))
+    alpha, beta = (formulas.real(name, value, 0, 10**6) for name, value in (("alpha", alpha), ("beta", beta)))
     return _tversky(logits, targets, alpha, beta, smooth, reduction)
 
 

@@ -9,6 +9,7 @@ from cvnotes import shapes
 from cvnotes.boxes.formulas import box_set, iou, labels, one_of, real, same_boxes, threshold  # noqa: F401
 
 DTYPES = ("float16", "float32", "float64")
+LARGEST_GAMMA = 10_000  # far beyond use; float32 can still multiply by it
 REDUCTIONS = ("none", "mean", "sum")
 KINDS = {"iou": "iou", "giou": "generalized", "diou": "distance", "ciou": "complete"}
 
@@ -276,7 +277,7 @@ def probabilities(name, values):
 def focusing(alpha, gamma, reduction):
     """Return α (or None) and γ as floats, and check the reduction."""
     alpha = None if alpha is None else real("alpha", alpha, 0, 1)
-    gamma = real("gamma", gamma, 0)
+    gamma = real("gamma", gamma, 0, LARGEST_GAMMA)
     one_of("reduction", reduction, REDUCTIONS)
     return alpha, gamma
 
@@ -294,12 +295,12 @@ def classes(logits, targets, alpha, gamma, reduction):
         if not isinstance(alpha, (tuple, list)) or len(alpha) != K:
             raise ValueError(f"`alpha` (={alpha!r}) must be None or a list of {K} numbers, one a class")
         alpha = [real("alpha", weight, 0) for weight in alpha]
-    gamma = real("gamma", gamma, 0)
+    gamma = real("gamma", gamma, 0, LARGEST_GAMMA)
     one_of("reduction", reduction, REDUCTIONS)
     return alpha, gamma
 
 
-def layout(image_size, strides, sizes, ratios, scales, offset, dtype):
+def layout(image_size, strides, sizes, ratios, scales, offset, dtype, rounded):
     """Check the arguments of `retinanet_anchors`; return all as floats and integers, the size as (height, width)."""
     image_size = shapes.pair("image_size", image_size, 1)
     strides = [shapes.integer("strides", stride, 1) for stride in _several("strides", strides)]
@@ -307,6 +308,8 @@ def layout(image_size, strides, sizes, ratios, scales, offset, dtype):
     if len(sizes) != len(strides):
         raise ValueError(f"`sizes` holds {len(sizes)} numbers; {len(strides)} are needed, as many as `strides` holds")
     one_of("dtype", dtype, DTYPES)
+    if not isinstance(rounded, bool):
+        raise ValueError(f"`rounded` (={rounded!r}) must be True or False")
     return (
         image_size, strides, sizes, _positive("ratios", ratios), _positive("scales", scales),
         real("offset", offset, 0, 1),

@@ -32,7 +32,7 @@ def sigmoid_focal_loss(logits, targets, *, alpha=0.25, gamma=2.0, reduction="non
     - logits: any shape; x, finite
     - targets: the same shape and dtype; 0 or 1, or between
     - alpha: from 0 to 1; None for none: α_t = 1
-    - gamma: at least 0; 0 is cross entropy
+    - gamma: from 0 to 10,000; 0 is cross entropy
     - reduction: "none", "mean" (0 where there is nothing) or "sum"
 
     Returns an array of the shape of the logits, or one number as an array (). A logit that is NaN or
@@ -61,7 +61,7 @@ def softmax_focal_loss(logits, targets, *, alpha=None, gamma=2.0, reduction="non
     - logits: (N, K), x, finite, K ≥ 2
     - targets: (N,) of integers, from 0 to K − 1
     - alpha: K numbers, at least 0, a weight for each class; None for none
-    - gamma: at least 0; 0 is cross entropy
+    - gamma: from 0 to 10,000; 0 is cross entropy
     - reduction: "none", "mean" (of the N losses, whatever their weights; 0 where N = 0) or "sum"
 
     Returns (N,), or one number as an array (). A row that holds NaN or infinity gives NaN.
@@ -108,7 +108,7 @@ def retinanet_anchors(
            [ -8., -16.,  24.,  16.]], dtype=float32)
     """
     image_size, strides, sizes, ratios, scales, offset = formulas.layout(
-        image_size, strides, sizes, ratios, scales, offset, dtype
+        image_size, strides, sizes, ratios, scales, offset, dtype, rounded
     )
     anchors = []
     for stride, size in zip(strides, sizes):
@@ -130,7 +130,7 @@ def match_anchors(boxes, anchors, *, positive_iou=0.5, negative_iou=0.4):
     - boxes: (M, 4), (x1, y1, x2, y2), the objects of one image
     - anchors: (A, 4), in the same unit
     - positive_iou: from here on an anchor has its object; negative_iou: below, it is background; both from
-      0 to 1, rounded to the dtype of the boxes
+      0 to 1, rounded as IoUs are: to the boxes' dtype, for half precision to float32
 
     Returns (A,) of int64: the index of an object, the lower of two with the same IoU; −1 for background,
     −2 for what is ignored. Nothing is forced: an object that no anchor overlaps enough has none. Without
@@ -217,7 +217,7 @@ def tversky_loss(logits, targets, *, alpha=0.5, beta=0.5, smooth=1.0, reduction=
 
     - logits: (N, …), x, masks of any shape
     - targets: the same shape, from 0 to 1
-    - alpha, beta: of false positives and false negatives, at least 0
+    - alpha, beta: of false positives and false negatives, from 0 to 10⁶
     - smooth: s, at least 0; 0 / 0 counts as 1
     - reduction: "none", "mean" (over masks; 0 where there are none) or "sum"
 
@@ -232,7 +232,7 @@ def tversky_loss(logits, targets, *, alpha=0.5, beta=0.5, smooth=1.0, reduction=
     array([0.412])
     """
     smooth = formulas.masks(logits, targets, smooth, reduction)
-    alpha, beta = (formulas.real(name, value, 0) for name, value in (("alpha", alpha), ("beta", beta)))
+    alpha, beta = (formulas.real(name, value, 0, 10**6) for name, value in (("alpha", alpha), ("beta", beta)))
     losses = [formulas.tversky_loss(*counts, alpha, beta, smooth) for counts in _counts(logits, targets)]
     return _reduced(np.array(losses).reshape(len(logits)), reduction, logits)
 

@@ -91,7 +91,7 @@ def levels(boxes, k0, size0, lowest, highest):
     """Check the arguments of `box_level`; return the four numbers."""
     box_set("boxes", boxes)
     k0 = shapes.integer("k0", k0, -100, 100)
-    size0 = real("size0", size0, above=0)
+    size0 = real("size0", size0, 1e-6, 10**6)
     lowest = shapes.integer("lowest", lowest, -100, 100)
     return k0, size0, lowest, shapes.integer("highest", highest, lowest, 100)
 

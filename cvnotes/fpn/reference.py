@@ -75,11 +75,11 @@ def box_level(boxes, *, k0=4, size0=224, lowest=2, highest=5):
     k = ⌊k0 + log₂(√(w·h) / size0)⌋, at least `lowest` and at most `highest`
 
     - boxes: (N, 4), (x1, y1, x2, y2) in pixels
-    - k0: the level of a box of size0 × size0 pixels, from −100 to 100; size0: above 0
+    - k0: the level of a box of size0 × size0 pixels, from −100 to 100; size0: from 10⁻⁶ to 10⁶
     - lowest, highest: the levels there are, from −100 to 100
 
-    Returns (N,) of int64. A box without area has the lowest level. Computed in float64, without a logarithm: a box
-    of exactly 112 × 112 is on level 3, and one that is smaller by the last digit on level 2.
+    Returns (N,) of int64. A box without area has the lowest level. Computed in float64, without a logarithm, which
+    would put a box that stands just at a border on one side or the other.
 
     Raises ValueError where boxes are none (see `boxes.reference.box_area`), or a number is none of these.
 

@@ -143,7 +143,7 @@ def negatives_wanted(positives, ratio):
     >>> negatives_wanted(5, 3), negatives_wanted(3, 0.5)
     (15, 1)
     """
-    return floor(ratio * positives)
+    return floor(min(ratio * positives, 1e18))  # more than any image has
 
 
 # --- patches -------------------------------------------------------------------------------

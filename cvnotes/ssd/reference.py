@@ -142,7 +142,8 @@ def multibox_loss(scores, offsets, labels, targets, *, ratio=3, alpha=1.0):
     - labels: (N, D) of integers from 0 to C − 1
     - ratio: of negatives to positives; alpha: α, the weight of the places
 
-    Returns (L_conf, L_loc), two arrays without axes; 0 and 0 where nothing matched. NaN reaches the result.
+    Returns (L_conf, L_loc), two arrays without axes; 0 and 0 where nothing matched. A NaN reaches the
+    result where it stands in an image with a matched box.
 
     Raises ValueError where shapes or dtypes don't fit, a label is out of range, or ratio or alpha is below 0.
 
@@ -265,7 +266,7 @@ def detect(
 
     - scores: logits, (N, D, C), class 0 the background; offsets: (N, D, 4)
     - default_boxes: (D, 4), (x1, y1, x2, y2) in fractions of the image; of any dtype of floats
-    - weights, max_log_scale: as `decode` takes them
+    - weights, max_log_scale: as `decode` takes them; there is always a limit
     - min_score, iou_threshold: from 0 to 1; candidates, most: at least 1
 
     Returns for each image a dict of `boxes` (K, 4) in fractions of the image, `labels` (K,) of int64 from 1 to
