@@ -251,7 +251,9 @@ def _equal(given, wanted):
         given = float(given)
         if wanted != wanted:
             return given != given
-        return given == wanted or abs(given - wanted) <= 1e-8 + 1e-5 * abs(wanted)
+        # a tolerance in proportion to infinity would let everything pass
+        infinite = abs(wanted) == float("inf")
+        return given == wanted or (not infinite and abs(given - wanted) <= 1e-8 + 1e-5 * abs(wanted))
     if isinstance(wanted, int) and not hasattr(given, "__index__"):
         return False
     return given == wanted

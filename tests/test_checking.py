@@ -141,6 +141,21 @@ def test_check_compares_arrays_by_shape_and_value():
     assert rows.check(lambda x: np.full((2, 3), np.nan)).status == "wrong"
 
 
+def test_check_takes_infinity_for_nothing_else():
+    inverse = Exercise(**{
+        **TWICE, "expected": lambda x: 1 / x if x else float("inf"),
+        "wrong": {"That is zero.": "def twice(x):\n    return 0.0\n",
+                  "That is below zero.": "def twice(x):\n    return -float('inf')\n"},
+    })
+    assert inverse.check(lambda x: 1 / x if x else float("inf")).status == "right"
+    assert inverse.check(lambda x: 0.0).message.endswith("That is zero.")
+    assert inverse.check(lambda x: -float("inf")).message.endswith("That is below zero.")
+    # an infinite answer is none of the listed mistakes that give a number
+    assert twice.check(lambda x: float("inf")).message.endswith("yours gives `inf`. Add it to itself.")
+    halves = Exercise(**{**TWICE, "expected": lambda x: x / 2, "wrong": {"None.": "def twice(x):\n    return 3.0\n"}})
+    assert halves.check(lambda x: float("inf")).message.endswith("Add it to itself.")
+
+
 def test_check_wants_the_same_error_as_the_oracle():
     def oracle(x):
         if x == 0:

@@ -61,6 +61,22 @@ w = max(0, min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0]))
 shared = max(0, w) * max(0, h)
     return shared / (area_a + area_b - shared)
 """,
+        "Two boxes without area share nothing, also when they are the same: 0 / 0 is 0 here.": _IOU + _SIDES + _AREAS + """\
+shared = max(0, w) * max(0, h)
+    union = area_a + area_b - shared
+    return shared / union if union else 1.0
+""",
+        "Divide by what both cover together, not by the smaller area.": _IOU + _SIDES + _AREAS + """\
+shared, smaller = max(0, w) * max(0, h), min(area_a, area_b)
+    return shared / smaller if smaller else 0.0
+""",
+        "The shared part starts at the larger x1 and ends at the smaller x2; yours has them the other way round.": _IOU
+        + _AREAS + """\
+w = max(a[2], b[2]) - min(a[0], b[0])
+    h = max(a[3], b[3]) - min(a[1], b[1])
+    union = area_a + area_b - w * h
+    return w * h / union if union else 0.0
+""",
     },
     hint="What they share is (smaller x2 − larger x1)·(smaller y2 − larger y1), if both are positive.",
     notice="Two boxes that lie apart get 0, however far: the measure does not say which is nearer.",
@@ -81,7 +97,8 @@ giou = Exercise(
     cases=[
         ((0.0, 0.0, 1.0, 1.0), (0.0, 0.0, 1.0, 1.0)), ((0.0, 0.0, 1.0, 1.0), (1.0, 0.0, 2.0, 1.0)),
         ((0.0, 0.0, 1.0, 1.0), (3.0, 0.0, 4.0, 1.0)), ((0.0, 0.0, 4.0, 4.0), (2.0, 1.0, 6.0, 5.0)),
-        ((0.0, 0.0, 4.0, 4.0), (1.0, 1.0, 2.0, 3.0)), ((0.0, 0.0, 1.0, 1.0), (9.0, 9.0, 10.0, 10.0)),
+        ((0.0, 0.0, 4.0, 4.0), (1.0, 1.0, 2.0, 3.0)), ((2.0, 1.0, 4.0, 3.0), (3.0, 2.0, 6.0, 4.0)),
+        ((0.0, 0.0, 1.0, 1.0), (9.0, 9.0, 10.0, 10.0)),
     ],
     expected=formulas.generalized_iou,
     wrong={
@@ -102,6 +119,17 @@ shared = intersection(a, b)
 """,
         "That is the share of the box around both which is covered; start from the IoU.": _GIOU + _AROUND + """\
 return union / (w * h)
+""",
+        "The box around both starts at the smaller x1 and y1, not at 0.": _GIOU + """\
+shared = intersection(a, b)
+    union = area(a) + area(b) - shared
+    around = max(a[2], b[2]) * max(a[3], b[3])
+    return shared / union - (around - union) / around
+""",
+        "What both share is counted in both areas: take it off once to get the union.": _GIOU + """\
+union = area(a) + area(b)
+    around = (max(a[2], b[2]) - min(a[0], b[0])) * (max(a[3], b[3]) - min(a[1], b[1]))
+    return intersection(a, b) / union - (around - union) / around
 """,
     },
     hint="IoU less (C − U) / C, with C the area of the smallest box around both and U that of the union.",
@@ -136,6 +164,7 @@ x = (x1 + x2) / 2 + variances[0] * tx * w
         ((0.5, 0.0, 0.0, 0.0), (0.0, 0.0, 4.0, 2.0), (1.0, 1.0, 1.0, 1.0)),
         ((0.0, 1.0, 0.0, 0.0), (2.0, 2.0, 4.0, 3.0), _SSD), ((0.0, 0.0, 1.0, -1.0), (0.0, 0.0, 4.0, 2.0), _SSD),
         ((1.0, -2.0, 0.5, 3.0), (1.0, 2.0, 5.0, 10.0), _SSD),
+        ((1.0, 1.0, 1.0, 1.0), (0.0, 0.0, 4.0, 2.0), (0.1, 0.2, 0.3, 0.4)),
     ],
     expected=_decoded,
     wrong={
@@ -169,6 +198,22 @@ x = (x1 + x2) / 2 + variances[0] * tx * w
     y = (y1 + y2) / 2 + variances[1] * ty * h
     return x, y, w * exp(variances[2] * tw), h * exp(variances[3] * th)
 """,
+        "Each of the four offsets has its own variance.": _DECODE + _UNPACK + """\
+x = (x1 + x2) / 2 + variances[0] * tx * w
+    y = (y1 + y2) / 2 + variances[0] * ty * h
+    w, h = w * exp(variances[2] * tw), h * exp(variances[2] * th)
+    """ + _CORNERS,
+        "The variance of a size belongs inside exp: first multiply tw by it, then take exp.": _DECODE + _UNPACK + """\
+x = (x1 + x2) / 2 + variances[0] * tx * w
+    y = (y1 + y2) / 2 + variances[1] * ty * h
+    w, h = w * variances[2] * exp(tw), h * variances[3] * exp(th)
+    """ + _CORNERS,
+        "The anchor is two corners; yours reads it as centre and size.": _DECODE + """\
+tx, ty, tw, th = offset
+    x, y, w, h = anchor
+    x, y = x + variances[0] * tx * w, y + variances[1] * ty * h
+    w, h = w * exp(variances[2] * tw), h * exp(variances[3] * th)
+    """ + _CORNERS,
     },
     hint="The centre moves by variance · t · side of the anchor; a side is multiplied by exp(variance · t).",
     notice="All zeros give the anchor itself: an untrained network, whose outputs are near zero, predicts its anchors.",
@@ -176,6 +221,7 @@ x = (x1 + x2) / 2 + variances[0] * tx * w
 
 _NMS = "def nms(boxes, scores, threshold):\n    from cvnotes.boxes.formulas import iou\n    "
 _ROW = [(0.0, 0.0, 4.0, 4.0), (1.0, 0.0, 5.0, 4.0), (2.0, 0.0, 6.0, 4.0)]
+_BESIDE, _AFAR = (4.0, 0.0, 8.0, 4.0), (9.0, 0.0, 13.0, 4.0)
 
 
 def _kept(boxes, scores, threshold):
@@ -195,7 +241,10 @@ kept = []
     cases=[
         ([], [], 0.5), (_ROW[:1], [0.9], 0.5), (_ROW[:2], [0.9, 0.8], 0.5), (_ROW[:2], [0.8, 0.9], 0.5),
         ([_ROW[0], _ROW[2]], [0.2, 0.3], 0.5), ([(0.0, 0.0, 1.0, 1.0), (0.0, 0.0, 2.0, 1.0)], [0.9, 0.8], 0.5),
+        (_ROW[:2], [0.9, 0.8], 0.7),
         (_ROW, [0.9, 0.8, 0.7], 0.5), ([_ROW[0]] * 3, [0.5, 0.7, 0.7], 0.5),
+        ([_ROW[0], _AFAR, _ROW[1]], [0.9, 0.8, 0.7], 0.5), ([_AFAR, _ROW[0], _ROW[1]], [0.9, 0.8, 0.7], 0.5),
+        ([_ROW[0], _BESIDE, _ROW[2]], [0.9, 0.8, 0.7], 0.5),
     ],
     expected=_kept,
     wrong={
@@ -236,6 +285,34 @@ kept = []
 kept = []
     for i in sorted(range(len(boxes)), key=lambda i: scores[i]):
         if all(iou(boxes[i], boxes[k]) <= threshold for k in kept):
+            kept.append(i)
+    return kept
+""",
+        "Compare with the threshold that is given, not with 0.5.": _NMS + """\
+kept = []
+    for i in sorted(range(len(boxes)), key=lambda i: -scores[i]):
+        if all(iou(boxes[i], boxes[k]) <= 0.5 for k in kept):
+            kept.append(i)
+    return kept
+""",
+        "Compare with all boxes that are kept, not only with the last one.": _NMS + """\
+kept = []
+    for i in sorted(range(len(boxes)), key=lambda i: -scores[i]):
+        if not kept or iou(boxes[i], boxes[kept[-1]]) <= threshold:
+            kept.append(i)
+    return kept
+""",
+        "Compare with all boxes that are kept, not only with the best one.": _NMS + """\
+kept = []
+    for i in sorted(range(len(boxes)), key=lambda i: -scores[i]):
+        if not kept or iou(boxes[i], boxes[kept[0]]) <= threshold:
+            kept.append(i)
+    return kept
+""",
+        "Each overlap is compared with the threshold alone: they don't add up.": _NMS + """\
+kept = []
+    for i in sorted(range(len(boxes)), key=lambda i: -scores[i]):
+        if sum(iou(boxes[i], boxes[k]) for k in kept) <= threshold:
             kept.append(i)
     return kept
 """,

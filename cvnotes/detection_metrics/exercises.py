@@ -31,7 +31,8 @@ taken, found = set(), []
 """,
     cases=[([[0.8]], 0.5), ([[0.3]], 0.5), ([[0.5]], 0.5), ([[0.6, 0.8]], 0.5), ([[0.9], [0.8]], 0.5),
            ([[0.9, 0.2], [0.8, 0.6]], 0.5), ([[0.9, 0.6], [0.95, 0.55], [0.7, 0.9]], 0.5),
-           ([[0.7, 0.6], [0.72, 0.3]], 0.65)],
+           ([[0.7, 0.6], [0.72, 0.3]], 0.65), ([[0.6], [0.8]], 0.7),
+           ([[0.6, 0.7, 0.9], [0.6, 0.7, 0.8], [0.55, 0.6, 0.9]], 0.5)],
     expected=_match,
     wrong={
         "An object that is taken is gone: a second detection of it needs another one.": _MATCH + """\
@@ -68,6 +69,35 @@ found, taken = [-1] * len(overlaps), set()
         if found[i] < 0 and j not in taken:
             found[i] = j
             taken.add(j)
+    return found
+""",
+        "Compare with the threshold that is given, not with 0.5.": _MATCH + """\
+taken, found = set(), []
+    for row in overlaps:
+        best, most = -1, 0
+        for j, overlap in enumerate(row):
+            if j not in taken and overlap >= 0.5 and overlap > most:
+                best, most = j, overlap
+        found.append(best)
+        taken.add(best)
+    return found
+""",
+        "A detection that overlaps too little takes nothing: its object is still there for the next one.": _MATCH + """\
+taken, found = set(), []
+    for row in overlaps:
+        left = [j for j in range(len(row)) if j not in taken]
+        best = max(left, key=lambda j: row[j], default=-1)
+        found.append(best if best >= 0 and row[best] >= threshold else -1)
+        taken.add(best)
+    return found
+""",
+        "Where its two best objects are taken, a detection goes on to the third.": _MATCH + """\
+taken, found = set(), []
+    for row in overlaps:
+        order = sorted(range(len(row)), key=lambda j: -row[j])[:2]
+        order = [j for j in order if j not in taken and row[j] >= threshold]
+        found.append(order[0] if order else -1)
+        taken.add(found[-1])
     return found
 """,
         "A threshold that is just reached counts.": _MATCH + """\
@@ -164,7 +194,7 @@ total = 0.0
         total += max([p for r, p in zip(recall, precision) if r >= i / 10] or [0.0])
     return total / 11
 """,
-    cases=[([], []), ([1.0], [1.0]), ([0.5], [1.0]), ([0.0, 0.5], [0.0, 0.5]), ([0.25, 0.5, 0.5], [1.0, 1.0, 0.75]),
+    cases=[([], []), ([1.0], [1.0]), ([0.5], [1.0]), ([0.3], [1.0]), ([0.0, 0.5], [0.0, 0.5]), ([0.25, 0.5, 0.5], [1.0, 1.0, 0.75]),
            ([0.2, 0.2, 0.4, 0.6], [1.0, 0.5, 0.6, 0.75])],
     expected=_eleven_points,
     wrong={
@@ -178,6 +208,12 @@ total = 0.0
 total = 0.0
     for i in range(11):
         total += max([p for r, p in zip(recall, precision) if r > i / 10] or [0.0])
+    return total / 11
+""",
+        "In floating point 3 · 0.1, and 0.1 + 0.1 + 0.1, are a little more than 0.3; 3 / 10 is 0.3.": _ELEVEN + """\
+total = 0.0
+    for i in range(11):
+        total += max([p for r, p in zip(recall, precision) if r >= i * 0.1] or [0.0])
     return total / 11
 """,
         "Points that the recall never reaches count as 0; yours leaves them out of the mean.": _ELEVEN + """\
@@ -217,7 +253,7 @@ if object_area is not None:
 """,
     cases=[(500, 500, 0, 1024), (None, 500, 0, 1024), (2000, 2000, 0, 1024), (None, 2000, 0, 1024),
            (1000, 1100, 0, 1024), (1100, 1000, 0, 1024), (1024, 900, 0, 1024), (1024, 900, 1024, 9216),
-           (None, 1024, 1024, 9216)],
+           (None, 1024, 1024, 9216), (500, 2000, 1024, 9216), (None, 500, 1024, 9216)],
     expected=_outcome,
     wrong={
         "Where an object is taken, its own area decides, not that of the detection.": _OUTCOME + """\
@@ -234,6 +270,16 @@ if object_area is None:
 if object_area is not None and least <= object_area <= most:
         return "hit"
     return "miss" if least <= detection_area <= most else "left out"
+""",
+        "A range has two ends: an area below `least` is out of it too.": _OUTCOME + """\
+if object_area is not None:
+        return "hit" if object_area <= most else "left out"
+    return "miss" if detection_area <= most else "left out"
+""",
+        "A detection that takes nothing and is smaller than `least` is left out.": _OUTCOME + """\
+if object_area is not None:
+        return "hit" if least <= object_area <= most else "left out"
+    return "miss" if detection_area <= most else "left out"
 """,
         "Both ends belong to the range.": _OUTCOME + """\
 if object_area is not None:
@@ -257,7 +303,7 @@ def _rankings():
         (np.array([0.9, 0.5]), np.array([True, False]), 2),
         (np.array([0.5, 0.9]), np.array([True, False]), 1),
         (np.array([0.5, 0.5, 0.9]), np.array([True, False, False]), 1),
-    ] + [(rng.integers(0, 5, n) / 4, rng.random(n) < 0.5, 6) for n in (4, 9)]
+    ] + [(rng.integers(0, 5, n) / 4, rng.random(n) < 0.5, 6) for n in (4, 9, 40)]  # few equal scores stay in order in any sort
 
 
 def _curve(scores, hits, objects):
@@ -290,6 +336,11 @@ found = hits[np.argsort(scores, kind="stable")[::-1]].cumsum()
         "The recall is a share of all objects, not of those that are found in the end.": _CURVE + """\
 found = hits[np.argsort(-scores, kind="stable")].cumsum()
     return found / max(found[-1], 1), found / np.arange(1, len(hits) + 1)
+""",
+        "The first detection is the first of one: divide by 1, 2, 3, …, not by 0, 1, 2, …": _CURVE + """\
+found = hits[np.argsort(-scores, kind="stable")].cumsum()
+    with np.errstate(all="ignore"):
+        return found / objects, found / np.arange(len(hits))
 """,
         "The precision is a share of the detections so far, not of all.": _CURVE + """\
 found = hits[np.argsort(-scores, kind="stable")].cumsum()
