@@ -14,12 +14,15 @@ import torch
 
 from cvnotes import data, train
 from cvnotes.fpn import fast
+from cvnotes.fpn.reference import box_level
+from cvnotes.models.small_detectors import SmallRetinaNet
 
 DATA = Path(__file__).resolve().parent.parent / "chapters" / "data"
 WEIGHTS, TARGET = DATA / "detectors_retinanet.safetensors", DATA / "fpn_outputs.safetensors"
 SCENE = 102  # which of the scenes to validate on is shown: a large cross, small ones, and what is between
 FIRST, FITTED, TESTED = 1000, 600, 300  # scenes that read-outs are fitted to and tested on: none was trained on
 SPECTRA = 200  # scenes whose spectra are averaged
+SCORED, FOUND = 200, 0.5  # scenes in which objects are looked for on each level, and the score from which one is found
 RIDGE = 1e-3  # of each read-out, per example, for features of variance 1
 LEVELS, STRIDES = (2, 3, 4, 5), (4, 8, 16, 32)
 LIMITS = (16, 48)  # √area in pixels: small below, large from here on; as in detectors_training.json
@@ -56,6 +59,29 @@ def parts(detector, examples):
 def best_score(detector, level):
     """Return the highest score that the head gives in each place of a level (N, 32, H, W) → (N, H, W)."""
     return detector.logits(torch.relu(detector.tower(level))).sigmoid().amax(1)
+
+
+def found_at_centres(detector, first=FIRST, count=SCORED, batch=50):
+    """Return of how many objects the place of the centre has a score above `FOUND`, on each level.
+
+    - scored: (4,) objects: all, small, medium, large
+    - found: (4, 4, 2) of them that are found: on P2 to P5; all, small, medium, large; by the lateral way alone, and with
+      what comes from above
+    """
+    scored, found = np.zeros(4), np.zeros((4, 4, 2))
+    for start in range(first, first + count, batch):
+        examples = [scene(i) for i in range(start, start + batch)]
+        own = parts(detector, examples)
+        scores = [[best_score(detector, own[name][k]).numpy() for name in ("alone", "P")] for k in range(4)]
+        for n, example in enumerate(examples):
+            _, centres, sizes = objects_of(example)
+            groups = np.stack(groups_of(sizes))  # (4, M)
+            scored += groups.sum(1)
+            for k, stride in enumerate(STRIDES):
+                column, row = (centres // stride).astype(int).T
+                for j, maps in enumerate(scores[k]):
+                    found[k, :, j] += groups[:, maps[n, row, column] > FOUND].sum(1)
+    return {"scored": scored.astype(np.float32), "found": found.astype(np.float32)}
 
 
 def shown(detector, i=SCENE):
@@ -136,6 +162,17 @@ def objects_of(example):
     return example.labels[own], (boxes[:, :2] + boxes[:, 2:]) / 2, np.sqrt(example.area[own])
 
 
+def groups_of(sizes):
+    """Return which objects are in each group: all, small, medium, large."""
+    return [sizes > 0, sizes < LIMITS[0], (sizes >= LIMITS[0]) & (sizes < LIMITS[1]), sizes >= LIMITS[1]]
+
+
+def levels_of(boxes):
+    """Return which level a box (x1, y1, x2, y2) is for, 0 for P2: the one whose anchors are nearest in size."""
+    side = SmallRetinaNet.SIDES[0] / 2**0.5  # half way from an anchor of P2 to one of P1, if there were any
+    return box_level(boxes.astype(float), k0=2, size0=side, lowest=2, highest=5) - 2
+
+
 def covered(example):
     """Return which cells of 4 × 4 pixels an object covers by half or more, (32, 32)."""
     mask = example.masks.any(0) if len(example.masks) else np.zeros((128, 128), bool)
@@ -193,7 +230,7 @@ def read_outs(detector, first=FIRST, fitted=FITTED, tested=TESTED, batch=50):
     right, near, nearest, cells = np.zeros((8, 4)), np.zeros((8, 4)), np.zeros((4, 4)), np.zeros(8)
     for row, name in enumerate(names):
         hit, error, alone, sizes, wrong, wanted = map(np.concatenate, zip(*found[name]))
-        groups = [sizes > 0, sizes < LIMITS[0], (sizes >= LIMITS[0]) & (sizes < LIMITS[1]), sizes >= LIMITS[1]]
+        groups = groups_of(sizes)
         for g, group in enumerate(groups):
             right[row, g], near[row, g] = hit[group].sum(), np.sqrt(error[group].mean())
             nearest[row % 4, g] = np.sqrt(alone[group].mean())
@@ -206,6 +243,43 @@ def read_outs(detector, first=FIRST, fitted=FITTED, tested=TESTED, batch=50):
     }
 
 
+def crossed(detector, first=FIRST, fitted=FITTED, tested=TESTED, batch=50):
+    """Return how well a read-out of the class, fitted to one level, reads the others.
+
+    Each level has the objects that it is for (`levels_of`), at the places of their centres.
+
+    - owned: (4,) tested objects of P2 to P5
+    - crossed: (2, 4, 4) of them whose class is told right: by the lateral way alone, and with what comes from above;
+      fitted to P2 to P5; tested on P2 to P5
+    """
+    ways = ("alone", "P")
+    ridges, kept = {(way, k): Ridge() for way in ways for k in range(4)}, {}
+    for start in range(0, fitted + tested, batch):
+        examples = [scene(first + i) for i in range(start, start + batch)]
+        own = parts(detector, examples)
+        for way, k in ridges:
+            x, y = [], []
+            for features, example in zip(own[way][k].double().numpy(), examples):
+                labels, centres, _ = objects_of(example)
+                mine = levels_of(example.boxes[~example.iscrowd]) == k
+                column, row = (centres[mine] // STRIDES[k]).astype(int).T
+                x.append(features[:, row, column].T)
+                y.append(labels[mine])
+            x, y = np.concatenate(x), np.concatenate(y)
+            if start < fitted:
+                ridges[way, k].add(x, np.eye(6)[y])
+            else:
+                kept.setdefault((way, k), []).append((x, y))
+    tests = {key: [np.concatenate(values) for values in zip(*rows)] for key, rows in kept.items()}
+    right = np.zeros((2, 4, 4), np.float32)
+    for (way, k), ridge in ridges.items():
+        ridge.fit()
+        for j in range(4):
+            x, labels = tests[way, j]
+            right[ways.index(way), k, j] = (ridge(x).argmax(1) == labels).sum()
+    return {"owned": np.array([len(tests["P", j][1]) for j in range(4)], np.float32), "crossed": right}
+
+
 def main():
     from safetensors.numpy import save
 
@@ -215,9 +289,12 @@ def main():
     options = parser.parse_args()
     torch.set_num_threads(1)
     detector = train.load_weights(options.weights)
-    arrays = {**shown(detector), **spectra(detector), **read_outs(detector)}
+    arrays = {}
+    for make in (shown, spectra, found_at_centres, read_outs, crossed):
+        arrays |= make(detector)
     about = {
         "scene": SCENE, "first": FIRST, "fitted": FITTED, "tested": TESTED, "spectra": SPECTRA, "limits": LIMITS,
+        "scored": SCORED, "found": FOUND,
     }
     arrays = {key: np.ascontiguousarray(value) for key, value in arrays.items()}
     with data.replacing(options.target) as file:

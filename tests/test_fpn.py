@@ -454,7 +454,8 @@ def test_parts_add_up_to_the_pyramid_of_the_detector(script, detector):
 def test_stored_outputs_are_those_of_the_stored_weights(script, detector, stored):
     arrays, about = stored
     assert about == {"scene": script.SCENE, "first": script.FIRST, "fitted": script.FITTED, "tested": script.TESTED,
-                     "spectra": script.SPECTRA, "limits": list(script.LIMITS)}
+                     "spectra": script.SPECTRA, "limits": list(script.LIMITS), "scored": script.SCORED,
+                     "found": script.FOUND}
     made = {**script.shown(detector), **script.spectra(detector)}
     for name, value in made.items():
         assert arrays[name].shape == value.shape
@@ -469,7 +470,11 @@ def test_stored_outputs_are_those_of_the_stored_weights(script, detector, stored
     np.testing.assert_allclose(arrays["right"], read["right"], atol=0.01 * read["objects"].max())
     for name in ("near", "nearest", "cells", "cells_always"):
         np.testing.assert_allclose(arrays[name], read[name], rtol=0.02)
-    assert set(made) | set(read) == set(arrays)
+    found, across = script.found_at_centres(detector), script.crossed(detector)
+    for count, parts_of in (("scored", "found"), ("owned", "crossed")):
+        for name in (count, parts_of):
+            np.testing.assert_allclose(arrays[name], {**found, **across}[name], atol=0 if name == count else 3)
+    assert set(made) | set(read) | set(found) | set(across) == set(arrays)
     assert (CHAPTERS / "data" / "fpn_outputs.safetensors").stat().st_size < 1_000_000
 
 
@@ -509,6 +514,34 @@ def test_read_outs_look_at_the_place_of_the_centre(script):
             share = part.reshape(cells, 4, cells, 4).mean((1, 3))
             assert (wanted[p] == (share >= 0.5).ravel()).all()
     assert len(labels) == (~example.iscrowd).sum()
+
+
+def test_found_at_centres_counts_places_above_the_limit(script, detector, monkeypatch):
+    """By loops over the objects of a few scenes, from scores that are made up."""
+    random = np.random.default_rng(0)
+    scores = [torch.from_numpy(random.random((3, 128 // stride, 128 // stride))) for stride in script.STRIDES]
+    monkeypatch.setattr(script, "parts", lambda detector, examples: {"alone": [x**3 for x in scores], "P": scores})
+    monkeypatch.setattr(script, "best_score", lambda detector, maps: maps)
+    made = script.found_at_centres(detector, 7, 3, 3)
+    wanted, objects = np.zeros((4, 4, 2)), np.zeros(4)
+    for n in range(3):
+        example = script.scene(7 + n)
+        for (x1, y1, x2, y2), area, crowd in zip(example.boxes, example.area, example.iscrowd):
+            if crowd:
+                continue
+            group = 1 + (area >= 16**2) + (area >= 48**2)
+            objects[[0, group]] += 1
+            for k, stride in enumerate(script.STRIDES):
+                score = scores[k][n, int((y1 + y2) / 2 // stride), int((x1 + x2) / 2 // stride)].item()
+                wanted[k, [0, group]] += [score**3 > 0.5, score > 0.5]
+    assert (made["scored"] == objects).all() and (made["found"] == wanted).all() and objects[0] > 6
+
+
+def test_levels_of_are_those_of_the_nearest_anchors(script):
+    sides = np.array([3, 10, 16.9, 17, 24, 33.9, 34, 60, 67, 68, 128.0])
+    boxes = np.stack([0 * sides, 0 * sides, sides, sides], 1)
+    nearest = [min(range(4), key=lambda k: abs(math.log(side / (12 * 2**k)))) for side in sides]
+    assert script.levels_of(boxes).tolist() == nearest
 
 
 def test_plot_ablations_draws_every_seed():
