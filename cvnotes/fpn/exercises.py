@@ -12,8 +12,8 @@ def _level_sizes(side, lowest, highest):
 
 level_sizes = Exercise(
     name="level_sizes",
-    stub=_SIZES + "# places along a side of pixels,\n    # the finest level first; a level is\n"
-         "    # half of the one before, rounded up\n    ...\n",
+    stub=_SIZES + "# a list: places along a side of\n    # pixels, the finest level first; each\n"
+         "    # is half of the last, rounded up\n    ...\n",
     solution=_SIZES + """\
 sizes = []
     for level in range(lowest, highest + 1):
@@ -36,7 +36,7 @@ return [-(-side // 2**(level - 1)) for level in range(lowest, highest + 1)]
 return [-(-side // 2**level) for level in range(highest, lowest - 1, -1)]
 """,
     },
-    hint="Divide by 2 to the power of the level, and round up: -(-a // b) does that with integers.",
+    hint="Return a list of whole numbers. Divide by 2 to the power of the level, and round up: -(-a // b) does that with integers.",
     notice="One rounding at the end gives the same as one at each halving: ⌈⌈n/2⌉/2⌉ = ⌈n/4⌉.",
 )
 
@@ -49,13 +49,26 @@ box_level = Exercise(
 level = floor(4 + log2(sqrt(width * height) / 224))
     return min(max(level, 2), 5)
 """,
-    cases=[(224, 224), (112, 112), (300, 300), (100, 100), (20, 30), (448, 112), (900, 700), (1000, 30), (150, 160)],
+    cases=[(224, 224), (112, 112), (330, 330), (100, 100), (448, 448), (20, 30), (1000, 1000), (448, 112),
+           (900, 700), (1000, 30), (150, 160)],
     expected=formulas.box_level,
     wrong={
         "There are no levels below 2 and above 5: clamp.": _LEVEL + """\
 return floor(4 + log2(sqrt(width * height) / 224))
 """,
-        "A box of 300 × 300 is still on P4: round down, not to the nearest.": _LEVEL + """\
+        "The coarsest level is P5: at most 5.": _LEVEL + """\
+return max(floor(4 + log2(sqrt(width * height) / 224)), 2)
+""",
+        "A level is a whole number: round down, with floor.": _LEVEL + """\
+return min(max(4 + log2(sqrt(width * height) / 224), 2), 5)
+""",
+        "The logarithm is that to the base 2, log2: half the size is one level less.": _LEVEL + """\
+from math import log
+
+    level = floor(4 + log(sqrt(width * height) / 224))
+    return min(max(level, 2), 5)
+""",
+        "A box of 330 × 330 is still on P4: round down, not to the nearest.": _LEVEL + """\
 level = int(4.5 + log2(sqrt(width * height) / 224))
     return min(max(level, 2), 5)
 """,
@@ -73,8 +86,8 @@ level = floor(4 - log2(sqrt(width * height) / 224))
 """,
     },
     hint="floor(4 + log2(√(w·h) / 224)), then at least 2 and at most 5.",
-    notice="A box that is twice as large is one level higher, so on its own level it always measures 14 to 28 places, "
-           "but for the clamped ones.",
+    notice="A box with sides twice as long is one level higher. So √(w·h) always measures 14 to 28 places on the box's "
+           "own level, but for those that are clamped.",
 )
 
 _STEP = "def step_down(fine, coarse):\n    "
@@ -86,8 +99,8 @@ def _step_down(fine, coarse):
 
 step_down = Exercise(
     name="step_down",
-    stub=_STEP + "# two lists; coarse is no longer than\n    # fine: enlarge it to the length of\n"
-         "    # fine by repeating, and add\n    ...\n",
+    stub=_STEP + "# two lists of H and OH numbers, H ≤ OH:\n    # add to place i of fine a copy of place\n"
+         "    # ⌊i·H / OH⌋ of coarse\n    ...\n",
     solution=_STEP + """\
 merged = []
     for i in range(len(fine)):
@@ -96,7 +109,7 @@ merged = []
 """,
     cases=[
         ([1, 1], [10]), ([0, 0, 0, 0], [10, 20]), ([1, 2, 3, 4], [10, 20]), ([0, 0, 0, 0, 0, 0, 0], [10, 20, 30, 40]),
-        ([0, 0, 0], [10, 20]), ([5, 6], [10, 20]),
+        ([0, 0, 0], [10, 20]), ([0, 0, 0, 0, 0], [10, 20, 30, 40]), ([5, 6], [10, 20]),
     ],
     expected=_step_down,
     wrong={
@@ -127,18 +140,17 @@ _UPSAMPLE = "import numpy as np\n\n\ndef upsample(x, OH, OW):\n    "
 def _maps():
     import numpy as np
 
-    random = np.random.default_rng(0)
     return [
-        (np.array([[[[1.0, 2.0]]]]), 1, 4), (np.array([[[[1.0], [2.0]]]]), 4, 1),
-        (random.standard_normal((2, 3, 2, 3)), 4, 6), (random.standard_normal((1, 2, 4, 3)), 7, 5),
-        (np.arange(30.0)[None, None, None], 1, 44), (np.zeros((0, 1, 2, 2)), 3, 3),
+        (np.array([[[[1, 2]]]]), 1, 4), (np.array([[[[1], [2]]]]), 4, 1), (np.array([[[[1, 2, 3]]]]), 1, 5),
+        (np.array([[[[1, 2], [3, 4]]]]), 2, 4), (np.arange(1, 9).reshape(2, 2, 2, 1), 3, 2),
+        (np.arange(26)[None, None, None], 1, 46), (np.zeros((0, 1, 2, 2), int), 3, 3),
     ]
 
 
 def _upsampled(x, OH, OW):
     from cvnotes.fpn import reference
 
-    return reference.upsample_nearest(x, (OH, OW))
+    return reference.upsample_nearest(x.astype(float), (OH, OW))
 
 
 upsample = Exercise(
@@ -165,7 +177,7 @@ H, W = x.shape[2:]
     rows, columns = np.minimum(np.arange(OH) // 2, H - 1), np.minimum(np.arange(OW) // 2, W - 1)
     return x[:, :, rows][:, :, :, columns]
 """,
-        "H / OH is rounded, and times i it falls just short of an integer now and then: multiply first, divide with //.":
+        "H / OH is rounded, and times i it falls just short of 13 at place 23: multiply first, then divide with //.":
             _UPSAMPLE + """\
 H, W = x.shape[2:]
     rows, columns = (np.arange(OH) * (H / OH)).astype(int), (np.arange(OW) * (W / OW)).astype(int)
@@ -179,7 +191,7 @@ H, W = x.shape[2:]
 """,
     },
     hint="Make the list of rows, i · H // OH for each i, and index with it; then the columns.",
-    notice="Integers are exact. With floats, place 22 of 30 → 44 becomes a copy of 14, not of 15.",
+    notice="Multiplied first, all is exact. With H / OH first, place 23 of 26 → 46 becomes a copy of 12, not of 13.",
     plain=False,
 )
 
