@@ -65,6 +65,37 @@ def table(head, rows):
 # --- spectra -------------------------------------------------------------------------------
 
 
+def two_waves(periods=3, n=32):
+    """Return a wave of n samples, each repeated once, and the two waves that it is the sum of, each (2n,).
+
+    The slow one has as many periods as the samples; the other is the ripple of the steps.
+    """
+    fine = np.repeat(np.cos(2 * np.pi * periods * np.arange(n) / n), 2)
+    spectrum = np.fft.rfft(fine)
+    slow = np.fft.irfft(np.where(np.arange(n + 1) == periods, spectrum, 0))
+    return fine, slow, fine - slow
+
+
+def plot_copy(periods=3, n=32, shown=22):
+    """Plot a repeated wave as the staircase that it is, and the two waves whose sum it is."""
+    from matplotlib.figure import Figure
+
+    fine, slow, ripple = two_waves(periods, n)
+    at = np.arange(shown)
+    with style(figure_figsize=(6.4, 3.4)):
+        figure = Figure()
+        stairs, parts = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+        stairs.step(at, fine[:shown], where="mid", color=COLOURS["kernel"], label="repeated")
+        stairs.plot(at[::2] + 0.5, fine[:shown:2], "o", color=COLOURS["ink"], markersize=4, label="coarse places")
+        parts.plot(at, slow[:shown], color=COLOURS["input"], label=f"{periods}/{2 * n}")
+        parts.plot(at, ripple[:shown], ".-", color=COLOURS["negative"], label=f"{n - periods}/{2 * n}")
+        parts.set(xlabel="places of the fine map")
+        for axes in (stairs, parts):
+            axes.set_yticks((-1, 0, 1))
+            axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        return figure
+
+
 def plot_gains():
     """Plot what is left of a coarse wave and of its copy after nearest upsampling, and after a filter of ¼, ½, ¼."""
     from matplotlib.figure import Figure
@@ -94,6 +125,28 @@ def smoothed(power):
     """Return what a filter of ¼, ½, ¼ across and down would leave of a spectrum (H, W)."""
     down, across = ([formulas.binomial_gain(f) ** 2 for f in np.fft.fftfreq(n)] for n in power.shape)
     return power * np.outer(down, across)
+
+
+BANDS = (1 / 8, 1 / 4, 3 / 8, 1 / 2)  # in periods a place, across or down, whichever is faster: where each band ends
+
+
+def gain_by_band(before, after):
+    """Return by how much a step multiplies the waves of each band (root mean square), from two spectra (H, W)."""
+    down, across = (np.abs(np.fft.fftfreq(n)) for n in before.shape)
+    fastest = np.maximum(down[:, None], across)
+    gains, low = [], 0.0  # frequency 0, the mean, belongs to no band
+    for high in BANDS:
+        own = (fastest > low) & (fastest <= high)
+        gains.append(float(np.sqrt(after[own].sum() / before[own].sum())))
+        low = high
+    return gains
+
+
+def gain_table(arrays, level=2):
+    """Return what the trained 3×3 of a level does to waves from above, and to the whole level, by band, as Markdown."""
+    rows = [[name, *(number(x, 2) for x in gain_by_band(arrays[f"spectrum {level} {a}"], arrays[f"spectrum {level} {b}"]))]
+            for name, a, b in (("from above", "U", "added"), ("the whole level", "M", "P"))]
+    return table((f"multiplied by (P{level})", "up to ⅛", "⅛ to ¼", "¼ to ⅜", "⅜ to ½"), rows)
 
 
 def draw_spectra(rows, decades=3):
@@ -161,6 +214,21 @@ def read_out_table(arrays):
         rows.append([text.replace(" ", "\u00a0") for text in (f"C{k + 2} → P{k + 2}", *cells, centre, cell)])
     heads = [f"{GROUPS[g]} px, %" for g in (1, 2, 3)] + ["all, %", "centre, px", "cells wrong, %"]
     return table(["level"] + heads, rows)
+
+
+def found_table(arrays):
+    """Return of how many objects the place of the centre scores above ½, by level and size, as Markdown."""
+    share = 100 * arrays["found"] / arrays["scored"][:, None]  # (4, 4, 2)
+    rows = [[f"P{k + 2}", *(f"{share[k, g, 0]:.0f}\u00a0→\u00a0{share[k, g, 1]:.0f}" for g in (1, 2, 3))] for k in range(4)]
+    return table(["level"] + [f"{GROUPS[g]} px, %" for g in (1, 2, 3)], rows)
+
+
+def crossed_table(arrays):
+    """Return how well a read-out of one level tells classes on the others, as Markdown."""
+    share = 100 * arrays["crossed"] / arrays["owned"]  # (2, 4, 4)
+    rows = [[f"fitted to P{k + 2}", *(f"{share[0, k, j]:.0f}\u00a0→\u00a0{share[1, k, j]:.0f}" for j in range(4))]
+            for k in range(4)]
+    return table(["right, %"] + [f"on P{j + 2}" for j in range(4)], rows)
 
 
 # --- the ablations ---------------------------------------------------------------------------
