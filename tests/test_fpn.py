@@ -17,6 +17,7 @@ from cvnotes.checking import Exercise
 from cvnotes.focal_loss import fast as focal_fast
 from cvnotes.fpn import exercises, explorer_data, fast, figures, formulas, reference
 from cvnotes.models import fpn as models
+from cvnotes.models import small_detectors
 
 CHAPTERS = Path(__file__).parent.parent / "chapters"
 PUBLISHED = json.loads((Path(__file__).parent / "data" / "state_dict_fasterrcnn_resnet50_fpn.json").read_text())["state_dict"]
@@ -544,6 +545,44 @@ def test_levels_of_are_those_of_the_nearest_anchors(script):
     assert script.levels_of(boxes).tolist() == nearest
 
 
+def test_two_waves_are_the_wave_and_its_copy():
+    fine, slow, ripple = figures.two_waves(3, 32)
+    np.testing.assert_allclose(slow + ripple, fine, atol=1e-12)
+    for wave, at in ((slow, 3), (ripple, 29)):
+        heights = np.abs(np.fft.rfft(wave)) / 32
+        assert heights.argmax() == at and np.delete(heights, at).max() < 1e-12
+        assert heights[at] == pytest.approx(formulas.nearest_gain(at / 64))
+    axes = figures.plot_copy().axes
+    drawn = [line.get_ydata() for ax in axes for line in ax.lines]
+    for values, wanted in zip(drawn, (fine[:22], fine[:22:2], slow[:22], ripple[:22])):
+        np.testing.assert_allclose(values, wanted, atol=1e-12)
+
+
+def test_gain_by_band_is_that_of_a_filter():
+    """A map times 3 has the gain 3 in each band; one that is smoothed, that of each wave in it."""
+    x = np.random.default_rng(0).standard_normal((16, 16))
+    power = np.abs(np.fft.fft2(x)) ** 2
+    assert figures.gain_by_band(power, 9 * power) == pytest.approx([3] * 4)
+    for band, k in enumerate((1, 3, 5, 7)):
+        wave = np.cos(2 * np.pi * k * np.arange(16) / 16) * np.ones((16, 1))
+        power = np.abs(np.fft.fft2(wave)) ** 2 + 1e-12
+        gains = figures.gain_by_band(power, figures.smoothed(power))
+        assert gains[band] == pytest.approx(formulas.binomial_gain(k / 16), rel=1e-4)
+
+
+def test_tables_show_the_stored_counts(stored):
+    arrays, _ = stored
+    found = figures.found_table(arrays).data.replace("\u00a0", " ").splitlines()
+    assert found[0] == "| level | below 16 px, % | 16 to 48 px, % | 48 and more px, % |"
+    assert found[2:] == ["| P2 | 12 → 59 | 0 → 0 | 0 → 0 |", "| P3 | 8 → 19 | 34 → 45 | 0 → 0 |",
+                         "| P4 | 1 → 2 | 33 → 43 | 15 → 28 |", "| P5 | 1 → 1 | 4 → 4 | 47 → 47 |"]
+    crossed = figures.crossed_table(arrays).data.replace("\u00a0", " ").splitlines()
+    assert crossed[2:] == ["| fitted to P2 | 67 → 67 | 44 → 59 | 40 → 52 | 29 → 32 |",
+                           "| fitted to P3 | 37 → 50 | 79 → 77 | 61 → 63 | 37 → 50 |",
+                           "| fitted to P4 | 32 → 40 | 54 → 56 | 78 → 75 | 34 → 42 |",
+                           "| fitted to P5 | 27 → 27 | 33 → 31 | 34 → 35 | 59 → 59 |"]
+
+
 def test_plot_ablations_draws_every_seed():
     one = lambda x: {"seeds": [x, x + 0.02], "mean": x + 0.01, "deviation": 0.014}  # noqa: E731
     made = {"variants": {
@@ -633,3 +672,52 @@ def test_scores_that_try_this_tells(stored):
     assert max(best[2, i][1] for i in (4, 5)) < 0.1
     assert best[3, 4][0] == best[3, 2][0] == 0.99 and best[3, 0] == [0.56, 0.9]
     assert best[4, 5] == [0.65, 0.58]
+
+
+# --- the ablations, rebuilt small --------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def training():
+    return json.loads((CHAPTERS / "data" / "detectors_training.json").read_text())
+
+
+def test_ablations_that_the_chapter_tells(training):
+    settings, variants = training["settings"], training["variants"]
+    told = (settings["steps"], settings["batch"], settings["seeds"], settings["tested"])
+    assert told == (800, 16, 3, 500) and (settings["small_below"], settings["large_from"]) == (16, 48)
+    found = {name: {key: variants[name]["summary"][key]["seeds"] for key in figures.FIGURES} for name in figures.ABLATIONS}
+    whole, no_top_down, no_lateral, finest = found.values()
+    for key in figures.FIGURES:  # every seed of one against every seed of another
+        assert max(no_lateral[key]) < min(min(other[key]) for other in (whole, no_top_down, finest))
+        assert min(no_top_down[key]) > max(whole[key])
+    for key in ("AP", "APs", "APm"):
+        assert min(no_top_down[key]) > max(finest[key])  # the picture's name: it is the highest for these
+    for key in ("AP", "APs"):
+        assert max(finest[key]) < min(whole[key]) - 0.05
+    assert max(no_lateral["AP"]) < 0.12 and min(finest["APl"]) > max(whole["APl"])
+    mean = {name: variants[name]["summary"]["AP"]["mean"] for name in ("full", "no-top-down")}
+    assert f"{100 * (mean['no-top-down'] - mean['full']):.0f}" == "8"
+    assert f"{100 * training['kept']['retinanet']['summary']['AP']:.0f}%" == "67%"
+    assert training["kept"]["retinanet"]["settings"]["steps"] == 3000
+    assert variants["finest"]["boxes"] > 3 * variants["full"]["boxes"]
+
+
+def test_a_large_object_matches_more_anchors_on_the_finest_level():
+    box = torch.tensor([[20.0, 30.0, 90.0, 100.0]])
+    counts = {}
+    for pyramid in ("full", "finest"):
+        detector = small_detectors.SmallRetinaNet(6, pyramid=pyramid)
+        counts[pyramid] = (focal_fast.match_anchors(box, detector.boxes) >= 0).sum().item()
+    assert counts["finest"] > 10 * counts["full"]
+
+
+def test_views_of_the_small_backbone_reach_beyond_its_anchors():
+    """Receptive fields of C2 to C5: two 3×3 after the stem and in each stage; and ResNet-50's layers."""
+    layers = [(6, 4, 1, 1), (3, 1, 1, 1)] + [(3, 2, 1, 1), (3, 1, 1, 1)] * 3
+    seen = [shapes.receptive_field(layers)[i][0] for i in (1, 3, 5, 7)]
+    assert seen == [14, 38, 86, 182] and all(a > b for a, b in zip(seen, small_detectors.SmallRetinaNet.SIDES))
+    convolutions = [m for m in small_detectors.Backbone().modules() if isinstance(m, torch.nn.Conv2d)]
+    assert [(m.kernel_size[0], m.stride[0], m.padding[0], 1) for m in convolutions] == layers
+    blocks = [3, 4, 6, 3]
+    assert 1 + 3 * blocks[0] == 10 and 1 + 3 * sum(blocks) == 49
