@@ -355,7 +355,23 @@ def test_scenes_of_the_chapter_score_what_it_says():
     for _, options in figures.steps():
         results = both("evaluate", truth, found, **options)
         scores += [{round(figures.mean_average_precision(result), 3) for result in results}]
-    assert scores == [{0.713}, {0.728}, {0.719}, {0.715}, {0.677}, {0.675}, {0.323}]
+    assert scores == [{0.713}, {0.728}, {0.719}, {0.677}, {0.677}, {0.675}, {0.323}]
+
+
+def test_next_best_object_changes_nothing_in_the_scenes_and_no_class_is_found_whole():
+    sets, options = [tensors(images) for images in figures.scenes()], dict(figures.steps())
+    one, other = (fast.evaluate(*sets, **options[words]) for words in ("difficult objects count", "the next best object"))
+    assert torch.equal(one["average_precision"], other["average_precision"])
+    ends = fast.evaluate(*sets, **options["VOC 2007"])["recall"]
+    assert round(ends.min().item(), 2) == 0.76 and round(ends.max().item(), 2) == 0.93
+
+
+def test_object_ignored_by_its_size_is_used_up_as_in_pycocotools():
+    # an object of 33 x 33 is ignored among small ones; the second detection on it is a small miss
+    truth = [image([square(0, 0, side)], iscrowd=[False], area=[float(side**2)]) for side in (33, 20)]
+    found = [image([square(0, 0, 33), square(1, 1, 31)], scores=[0.9, 0.8]), image([square(0, 0, 20)], scores=[0.7])]
+    assert pycocotools(*as_json(truth, found)).stats[3] == pytest.approx(0.5)
+    assert all(summary["APs"] == pytest.approx(0.5) for summary in both("coco_summary", truth, found))
 
 
 def test_next_best_or_the_best_alone():

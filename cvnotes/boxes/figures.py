@@ -129,6 +129,25 @@ def plot_regression(data):
         return figure
 
 
+def draw_anchors(columns=8, rows=5):
+    """Return SVG text: a grid of places over an image, their centres, and the three anchors of one of them."""
+    picture, cell, left, top = Picture(400, 272, ""), 46, 16, 8
+    picture.cells(left, top, rows, columns, cell)
+    for i in range(rows):
+        for j in range(columns):
+            picture.circle(left + cell * (j + 0.5), top + cell * (i + 0.5), 3, "muted")
+    x, y = left + 2.5 * cell, top + 2.5 * cell
+    for w, h in ((90, 90), (128, 64), (64, 128)):
+        picture.rect(x - w / 2, y - h / 2, w, h, "input", "input", 2, opacity=0.1)
+    picture.circle(x, y, 5, "input")
+    x1, y1, x2, y2 = left + 1.6 * cell, top + 1.75 * cell, left + 4.45 * cell, top + 3.1 * cell
+    picture.rect(x1, y1, x2 - x1, y2 - y1, "none", "output", 3, dash="7 4")
+    picture.text(x2 + 8, y1 + 16, "object", 15, anchor="start", fill="output", weight="600")
+    picture.text(x + 38, top + cell - 5, "anchors", 15, anchor="start", fill="input", weight="600")
+    picture.text(200, top + rows * cell + 24, f"{columns * rows} places, three anchors at each: {3 * columns * rows}", 15, fill="muted")
+    return picture.svg()
+
+
 def draw_code():
     """Return SVG text: an anchor, a box, and what the offset between them measures."""
     anchor, box = (40.0, 60.0, 240.0, 180.0), (130.0, 40.0, 360.0, 120.0)
@@ -151,15 +170,18 @@ def draw_code():
 
 
 def draw_scene(kept):
-    """Return SVG text: the boxes of `SCENE`, those that are kept with their scores, the others dashed."""
+    """Return SVG text: the boxes of `SCENE`, those that are kept with index and score, the others dashed."""
     picture = Picture(400, 226, "")
     for i, (_, _, (x1, y1, x2, y2)) in enumerate(SCENE):
         if i not in kept:
             picture.rect(x1 + 20, y1, x2 - x1, y2 - y1, "none", "ignore", 1.5, dash="5 4")
+            places = {1: (x2 + 27, 17), 2: (x1 + 12, 120), 4: (x2 + 27, 36), 6: (x2 + 14, y1 - 4), 7: (x1 + 30, y1 + 18)}
+            x, y = places.get(i, (x1 + 28, y1 + 16))
+            picture.text(x, y, str(i), 14, fill="ignore", weight="600")
     for i in kept:
         word, score, (x1, y1, x2, y2) = SCENE[i]
         picture.rect(x1 + 20, y1, x2 - x1, y2 - y1, "match", "match", 2.5, opacity=0.12)
-        words = number(score, 2) if word == "person" else f"{word} {number(score, 2)}"
+        words = f"{i}: {number(score, 2)}" if word == "person" else f"{i}: {word} {number(score, 2)}"
         if i in (0, 7):
             picture.text(x1 + 26, y1 + (20 if i else 60), words, 15, anchor="start", weight="bold")
         else:
@@ -201,7 +223,10 @@ def objects_found(found, scores, least):
 
 
 def draw_real_scene(found, *sets, scale=1.5):
-    """Return SVG text: for each of two sets of indices, the scene with those boxes; the surer, the thicker."""
+    """Return SVG text: for each of two sets of indices, the scene with those boxes; the surer, the thicker.
+
+    A set of twelve or fewer is numbered from 1, the surest.
+    """
     image = found["image"]
     height, width = image.shape
     picture, href = Picture(400, int(scale * height) + 32, ""), image_uri(image.tolist())
@@ -214,6 +239,11 @@ def draw_real_scene(found, *sets, scale=1.5):
             picture.rect(
                 left + x1, top + y1, x2 - x1, y2 - y1, "none", "kernel", 0.7 + 2.3 * float(found["scores"][j])
             )
+        for n, j in enumerate(indices if len(indices) <= 12 else ()):
+            x1, y1, x2, y2 = (scale * value for value in found["boxes"][j].tolist())
+            x, y = left + (x1 if n % 2 == 0 else x2), top + (y1 if n < len(indices) / 2 else y2)
+            picture.circle(x, y, 9, "paper", "kernel", 1.5)
+            picture.text(x, y + 5, str(n + 1), 14, weight="600")
     return picture.svg()
 
 

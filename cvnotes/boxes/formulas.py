@@ -24,12 +24,14 @@ def convert(box, in_fmt, out_fmt):
     """
     if in_fmt == out_fmt:
         return tuple(box)
-    x1, y1, x2, y2 = box
-    if in_fmt == "xywh":
-        x2, y2 = x1 + x2, y1 + y2
-    elif in_fmt == "cxcywh":
-        w, h = x2 / 2, y2 / 2
-        x1, y1, x2, y2 = x1 - w, y1 - h, x1 + w, y1 + h
+    if in_fmt == "xyxy":
+        x1, y1, x2, y2 = box
+    elif in_fmt == "xywh":
+        x1, y1, w, h = box
+        x2, y2 = x1 + w, y1 + h
+    else:
+        x, y, w, h = box
+        x1, y1, x2, y2 = x - w / 2, y - h / 2, x + w / 2, y + h / 2
     if out_fmt == "xywh":
         return x1, y1, x2 - x1, y2 - y1
     if out_fmt == "cxcywh":
@@ -125,6 +127,7 @@ def measure(kind, a, b):
 
 
 def _overlap(a1, a2, b1, b2):
+    """Return how much two intervals share, on one axis; 0 where they lie apart."""
     return max(0.0, min(a2, b2) - max(a1, b1))
 
 

@@ -202,8 +202,10 @@ def draw_crowd(truth, found):
 
 
 def _draw_boxes(picture, objects, own, results, left, top, scale, below):
-    for x1, y1, x2, y2 in (objects["boxes"] * scale).tolist():
-        picture.rect(left + x1, top + y1, x2 - x1, y2 - y1, "input", "input", 1, opacity=0.22)
+    flags = [objects.get(field, np.zeros(len(objects["boxes"]))).tolist() for field in ("iscrowd", "ignore")]
+    for (x1, y1, x2, y2), crowd, ignored in zip((objects["boxes"] * scale).tolist(), *flags):
+        role, dash = ("ignore" if crowd or ignored else "input"), ("7 4" if crowd else None)
+        picture.rect(left + x1, top + y1, x2 - x1, y2 - y1, role, role, 1, opacity=0.22, dash=dash)
     labels = []
     for (x1, y1, x2, y2), score, outcome in zip((own["boxes"] * scale).tolist(), own["scores"].tolist(), results):
         dash = None if outcome else "6 3" if outcome is False else "2 3"
@@ -293,8 +295,8 @@ def steps():
     for words, change in (
         ("all points: VOC 2010", {"interpolation": "voc10"}),
         ("continuous boxes", {"inclusive": False}),
-        ("the next best object", {"matching": "coco"}),
         ("difficult objects count", {"use_ignore": False}),
+        ("the next best object", {"matching": "coco"}),
         ("101 points: COCO's AP50", {"interpolation": "coco"}),
         ("ten thresholds: COCO's AP", {"iou_thresholds": list(formulas.IOU_THRESHOLDS)}),
     ):
