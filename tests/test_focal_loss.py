@@ -2,6 +2,7 @@
 
 import copy
 import importlib.util
+import json
 from pathlib import Path
 
 import numpy as np
@@ -540,6 +541,63 @@ def test_mining_takes_what_the_focal_loss_charges_for(stored):
         taken = own.topk(3 * int((labels[n] > 0).sum())).indices
         share = [s + losses[n, taken].sum().item() for s, losses in zip(share, (entropy, focal))]
     assert share[0] < all_of_them[0] / 4 and share[1] > 0.9 * all_of_them[1]  # "less than a quarter", "more than nine"
+
+
+# --- trained detectors -----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def detectors():
+    found = json.loads((DATA / "detectors_training.json").read_text())
+    assert found["settings"]["seeds"] == 3 and found["settings"]["steps"] == 800
+    return found
+
+
+def reached(detectors, name, figure="AP"):
+    seeds = np.array(detectors["variants"][name]["summary"][figure]["seeds"])
+    assert len(seeds) == 3
+    return seeds
+
+
+def errors_apart(first, second):
+    """Return by how many standard errors of their difference the mean of the first is above that of the second."""
+    return (first.mean() - second.mean()) / np.sqrt((first.var(ddof=1) + second.var(ddof=1)) / 3)
+
+
+PRIORS = ("full", "focal, prior 0.5", 100), ("cross-entropy", "cross-entropy, prior 0.5", 30)
+
+
+def test_chapter_tells_of_both_priors_what_training_showed(detectors):
+    for usual, bare, least in PRIORS:
+        losses = [detectors["variants"][name]["losses"]["classes"] for name in (usual, bare)]
+        (first, other), (last, end) = ([np.mean(one[kind], 0) for one in losses] for kind in ("first", "mean"))
+        assert np.isfinite(other).all() and np.isfinite(end).all()  # "nothing diverges"
+        assert other[0] > least * first[0]  # "more than thirty times", "more than a hundred times"
+        assert other[20:].max() < 0.05 * other[0]  # "after twenty steps, all but a few hundredths are gone"
+        assert other[49] > first[49]  # "a little behind after fifty"
+        assert 0.9 < end[-1] / last[-1] < 1.1  # "at the end alike"
+    usual, bare = reached(detectors, "full"), reached(detectors, "focal, prior 0.5")
+    assert errors_apart(usual, bare) > 2 and 0.025 < usual.mean() - bare.mean() < 0.035  # "about three points of AP"
+    others = (reached(detectors, name) for name in ("cross-entropy", "cross-entropy, prior 0.5"))
+    assert abs(errors_apart(*others)) < 2  # "the three seeds do not decide"
+
+
+def test_chapter_tells_of_three_losses_what_training_showed(detectors):
+    """Not the order of Lin et al. (2017), table 1d: there the focal loss is first."""
+    focal, entropy, mined = ([reached(detectors, name, which) for which in ("AP", "AP50", "APs", "APm", "APl")]
+                             for name in ("full", "cross-entropy", "hard-negatives"))
+    for which in range(5):
+        assert focal[which].mean() < entropy[which].mean() < mined[which].mean()  # "last, on average at every size"
+        assert errors_apart(mined[which], focal[which]) > 3
+        assert (errors_apart(entropy[which], focal[which]) > 2) == (which != 2)  # small ones "within the error bars"
+    weights = []
+    for name in ("full", "cross-entropy", "hard-negatives"):
+        losses = detectors["variants"][name]["losses"]
+        classes, boxes = (np.array(losses[part]["mean"])[:, -1].mean() for part in ("classes", "boxes"))
+        weights.append(classes / boxes)
+    assert 1.7 < weights[0] < 2.3 and 8 < weights[2] < 13 and 8 < weights[1] < 13  # "twice", "about ten times"
+    kept = detectors["kept"]["retinanet"]
+    assert kept["settings"]["steps"] == 3000 and kept["summary"]["AP"] > 0.6
 
 
 # --- what is measured ------------------------------------------------------------------
