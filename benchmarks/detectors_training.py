@@ -10,9 +10,10 @@ start from, the order of the scenes, and which are mirrored. The settings are th
 for any. An object counts as small below 16² pixels, as large from 48² on, in scenes of 128 × 128: half of
 COCO's limits, as these images are smaller than COCO's.
 
-One detector of each kind is then trained longer, without end of scenes, and its weights are kept.
+One detector of each kind is trained longer, without end of scenes, and its weights are kept. The pyramid with and
+without its top-down way is trained longer from all seeds, as what is best after a short training need not stay so.
 
-    python benchmarks/detectors_training.py                  # less than an hour on two idle cores
+    python benchmarks/detectors_training.py                  # more than an hour on two idle cores
     python benchmarks/detectors_training.py --only full ssd --seeds 1 --steps 200    # a trial, which writes elsewhere
 
 Each training has one thread, and two go on side by side. What is done is kept in _build/detectors_training, and
@@ -60,8 +61,10 @@ VARIANTS = {
     "ssd, fine map": ("ssd", {"maps": "fine"}),
 }
 USUAL = ("learning_rate", "weight_decay", "warmup", "clip")  # settings that are as `train` has them
-# The variants whose weights are kept, and the steps of their longer training: less than five minutes on two cores.
-KEPT = {"full": 3000, "ssd": 4800}
+# Steps of a longer training, without end of scenes: less than five minutes on two cores. Of two of them the weights of
+# the first seed are kept; the third tells whether what a pyramid brings depends on how long it learns.
+LONGER = {"full": 3000, "no-top-down": 3000, "ssd": 4800}
+KEPT = ("full", "ssd")
 
 
 class Kept:
@@ -93,7 +96,7 @@ def job(variant, seed, steps, longer=False):
     torch.set_num_threads(1)
     name, options = VARIANTS[variant]
     settings = train.Settings(
-        name, {"image_size": 128, **options}, steps=KEPT[variant] if longer else steps, batch=BATCH, seed=seed
+        name, {"image_size": 128, **options}, steps=LONGER[variant] if longer else steps, batch=BATCH, seed=seed
     )
     learn = data.Scenes(seed) if longer else scenes()
     told = json.dumps([train.plain(settings), train.identity(learn), tested().identity])
@@ -159,8 +162,14 @@ def gathered(results, steps, seeds):
             "weights": f"detectors_{r['settings']['detector']}.safetensors", "settings": r["settings"],
             "summary": r["summary"], "losses": {loss: each["mean"] for loss, each in r["losses"].items()},
         }
-        for r in results if r["longer"]
+        for r in results if r["longer"] and r["seed"] == 0 and r["variant"] in KEPT
     }
+    longer = {}
+    for variant, most in LONGER.items():
+        own = sorted((r for r in results if r["variant"] == variant and r["longer"]), key=lambda r: r["seed"])
+        if len(own) > 1:
+            figures = {figure: over_seeds([r["summary"][figure] for r in own]) for figure in own[0]["summary"]}
+            longer[variant] = {"steps": most, "summary": figures}
     return {
         "hardware": bench.hardware(),
         "settings": {
@@ -168,7 +177,7 @@ def gathered(results, steps, seeds):
             "difficulty": data.scene.__kwdefaults__, "small_below": 32 / ZOOM, "large_from": 96 / ZOOM, "every": EVERY,
             **{name: train.Settings._field_defaults[name] for name in USUAL},
         },
-        "variants": variants, "kept": kept,
+        "variants": variants, "longer": longer, "kept": kept,
     }
 
 
@@ -187,7 +196,9 @@ def main():
     parser.add_argument("--steps", type=int, default=STEPS)
     options = parser.parse_args()
     trial = (options.only, options.seeds, options.steps) != (list(VARIANTS), SEEDS, STEPS)
-    jobs = [] if trial else [(variant, 0, options.steps, True) for variant in KEPT]  # the longest first
+    jobs = [("ssd", 0, options.steps, True)]  # the longest first
+    jobs += [(variant, seed, options.steps, True) for seed in range(SEEDS) for variant in ("full", "no-top-down")]
+    jobs = [] if trial else jobs
     jobs += [(variant, seed, options.steps) for seed in range(options.seeds) for variant in options.only]
     results = []
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
@@ -198,7 +209,7 @@ def main():
     target = WORK / "trial.json" if trial else TARGET
     bench.save(gathered(results, options.steps, options.seeds), target)
     for one in results:
-        if one["longer"]:
+        if one["longer"] and one["seed"] == 0 and one["variant"] in KEPT:
             with data.replacing(TARGET.parent / f"detectors_{one['settings']['detector']}.safetensors") as file:
                 file.write(Path(one["weights"]).read_bytes())
     print(target)
