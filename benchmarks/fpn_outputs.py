@@ -26,7 +26,7 @@ SCORED, FOUND = 200, 0.5  # scenes in which objects are looked for on each level
 RIDGE = 1e-3  # of each read-out, per example, for features of variance 1
 LEVELS, STRIDES = (2, 3, 4, 5), (4, 8, 16, 32)
 LIMITS = (16, 48)  # √area in pixels: small below, large from here on; as in detectors_training.json
-VIEWS = ("length of the vector", "channel a", "channel b", "channel c", "score of the head")
+VIEWS = ("length of the vector", "score of the head")
 
 
 def scene(i):
@@ -58,7 +58,14 @@ def parts(detector, examples):
 @torch.no_grad()
 def best_score(detector, level):
     """Return the highest score that the head gives in each place of a level (N, 32, H, W) → (N, H, W)."""
-    return detector.logits(torch.relu(detector.tower(level))).sigmoid().amax(1)
+    return best(detector, level)[0]
+
+
+@torch.no_grad()
+def best(detector, level):
+    """Return in each place the highest of the scores of all anchors and classes, and whose class it is."""
+    scores, which = detector.logits(torch.relu(detector.tower(level))).sigmoid().max(1)  # (N, A·K, H, W) → (N, H, W)
+    return scores, which % detector.num_classes
 
 
 def found_at_centres(detector, first=FIRST, count=SCORED, batch=50):
@@ -85,22 +92,15 @@ def found_at_centres(detector, first=FIRST, count=SCORED, batch=50):
 
 
 def shown(detector, i=SCENE):
-    """Return what the explorer shows of a scene: name → array; and the merged maps before and after the 3×3."""
-    own = parts(detector, [scene(i)])
-    energy = sum((p[0] ** 2).mean((1, 2)) for p in own["P"])  # (32,)
-    channels = energy.argsort(descending=True)[:3]
-    found = {"channels": channels.numpy()}
+    """Return what the explorer shows of a scene: name → array."""
+    own, found = parts(detector, [scene(i)]), {}
     for k, level in enumerate(LEVELS):
         alone, P, added = (own[name][k] for name in ("alone", "P", "added"))
-        scores = [best_score(detector, x)[0] for x in (alone, P)]
-        triples = {VIEWS[0]: [x[0].norm(dim=0) for x in (alone, P, added)], VIEWS[4]: [*scores, scores[1] - scores[0]]}
-        for name, channel in zip(VIEWS[1:4], channels):
-            triples[name] = [x[0, channel] for x in (alone, P, added)]
+        scores, classes = ([found[0] for found in pair] for pair in zip(*(best(detector, x) for x in (alone, P))))
+        found[f"class {level}"] = torch.stack(classes).numpy().astype(np.uint8)  # (2, H, W)
+        triples = {VIEWS[0]: [x[0].norm(dim=0) for x in (alone, P, added)], VIEWS[1]: [*scores, scores[1] - scores[0]]}
         for name, maps in triples.items():
             found[f"view {level} {name}"] = torch.stack(maps).numpy().astype(np.float16)  # (3, H, W)
-        if level < 5:
-            found[f"merged {level}"] = own["M"][k][0].numpy().astype(np.float16)  # (32, H, W)
-            found[f"after {level}"] = P[0].numpy().astype(np.float16)
     return found
 
 

@@ -460,8 +460,8 @@ def test_stored_outputs_are_those_of_the_stored_weights(script, detector, stored
     made = {**script.shown(detector), **script.spectra(detector)}
     for name, value in made.items():
         assert arrays[name].shape == value.shape
-        if name == "channels":
-            assert (arrays[name] == value).all()
+        if name.startswith("class"):
+            assert (arrays[name] == value).mean() > 0.99  # where two classes have the same score, either may win
         elif name.startswith("spectrum"):
             np.testing.assert_allclose(arrays[name], value, rtol=1e-3, atol=1e-7)
         else:
@@ -657,21 +657,17 @@ def test_smoothed_is_the_spectrum_of_a_filtered_map():
 
 
 def test_scores_that_try_this_tells(stored):
+    """Where nothing is told of an object on a level, it has no score there, whether at its centre or elsewhere."""
     arrays, about = stored
     example = explorer_data.shown_scene(about)
     names = [data.CLASSES[label] for label in example.labels]
     assert names == ["triangle", "cross", "cross", "cross", "ring", "triangle"]  # small, left, large, on its edge, …
-    best = {}
-    for level in (2, 3, 4, 5):
-        maps = arrays[f"view {level} score of the head"].astype(float)
-        for i, (x1, y1, x2, y2) in enumerate(example.boxes / 2**level):
-            rows, columns = slice(int(y1), math.ceil(y2)), slice(int(x1), math.ceil(x2))
-            best[level, i] = [round(float(m[rows, columns].max()), 2) for m in maps[:2]]
-    assert arrays["view 2 score of the head"][0].max() < 0.1005
-    assert [best[2, i][1] for i in (1, 0, 3)] == [0.77, 0.38, 0.28]
-    assert max(best[2, i][1] for i in (4, 5)) < 0.1
-    assert best[3, 4][0] == best[3, 2][0] == 0.99 and best[3, 0] == [0.56, 0.9]
-    assert best[4, 5] == [0.65, 0.58]
+    scores = {level: arrays[f"view {level} score of the head"].astype(float) for level in (2, 3, 4, 5)}
+    assert scores[2][0].max() < 0.0955  # P2 by itself finds none
+    # on P3, the lateral way alone has two places of the ring, and one of the small triangle
+    assert np.argwhere(scores[3][0] > 0.5).tolist() == [[2, 6], [2, 7], [3, 3]]
+    assert np.argwhere(scores[4][0] > 0.5).tolist() == [[6, 0], [6, 1]]  # on P4, the large triangle
+    assert scores[5][0].max() == scores[5][0][1, 2]  # on P5, the large cross
 
 
 # --- the ablations, rebuilt small --------------------------------------------------------

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from cvnotes.data import CLASSES
 from cvnotes.fpn import explorer_data, explorers, fast, formulas
 from cvnotes.models import fpn as models
 
@@ -180,13 +181,22 @@ def test_top_down_shows_what_is_stored(made):
                     assert (abs(image[peak] - wanted) <= 9).all()  # 5 bits a colour
             picture, sentence = made["top_down"](level=level, show=show)
             assert all(uri in picture for uri in view["images"]) and f"P{level} has {places} × {places} places" in sentence
-            if level == 5:
-                assert not maps[2].any() and "both maps are the same" in sentence
-                continue
-            assert f"nothing exceeds {most:.2f}, and the change is at most {change:.2f}." in sentence
-        lengths = np.sqrt((arrays[f"view {level} length of the vector"].astype(float) ** 2).mean((1, 2)))
+            assert level < 5 or (not maps[2].any() and ("both maps are the same" in sentence or "nothing is added" in sentence))
+        assert "length" in show  # the last of both
+        lengths = np.sqrt((arrays[f"view {level} {show}"].astype(float) ** 2).mean((1, 2)))
         if level < 5:
             assert f"alone are {lengths[0]:.2f} long" in sentence and f"together {lengths[1]:.2f}." in sentence
+        sentence, told = made["top_down"](level=level)[1], 0
+        for i, (x1, y1, x2, y2) in enumerate(example.boxes):
+            row, column = int((y1 + y2) / 2 // 2**level), int((x1 + x2) / 2 // 2**level)
+            alone, both = arrays[f"view {level} score of the head"][:2, row, column].astype(float)
+            name, found = CLASSES[example.labels[i]], CLASSES[arrays[f"class {level}"][1, row, column]]
+            if max(alone, both) >= 0.05:
+                words = f"{i + 1} ({name}) {alone:.2f}" + (f" → {both:.2f}" if level < 5 else "")
+                words += "" if found == name else f", as {found}"
+                assert words + ";" in sentence or words + ". The others" in sentence
+                told += 1
+        assert len(re.findall(r"\d \(", sentence)) == told
 
 
 # --- what the chapter's "Try this" says --------------------------------------------------
@@ -199,7 +209,14 @@ def test_chapter_predicts_what_the_explorers_say(made):
         ("which_level", ("width", 112), ("height", 112)): ("On P3", "measures 14 × 14 places"),
         ("which_level",): ("On P4", "measures 14 × 14 places"),
         ("which_level", ("width", 440), ("height", 440)): ("On P4", "measures 27.5 × 27.5 places"),
-        ("which_level", ("width", 640), ("height", 480)): ("On P5", "measures 20 × 15 places"),
+        ("which_level", ("width", 640), ("height", 480)): ("rounded down to 5. On P5", "measures 20 × 15 places"),
+        ("which_level", ("width", 640), ("height", 480), ("k0", 5)): ("rounded down to 6; the coarsest level is P5",),
+        ("pyramid", ("lowest", 3), ("highest", 7)): ("P3 has 100 × 168 places",),
+        ("top_down",): ("1 (triangle) 0.10 → 0.34; 2 (cross) 0.08 → 0.77; 4 (cross) 0.06 → 0.28, as triangle.",),
+        ("top_down", ("level", 3)): ("1 (triangle) 0.56 → 0.90;", "5 (ring) 0.99 → 1.00;", "6 (triangle) 0.13 → 0.20, as square."),
+        ("top_down", ("level", 4)): ("pixels. The best", "6 (triangle) 0.62 → 0.52."),
+        ("top_down", ("level", 5)): ("nothing lies above", "3 (cross) 0.73;"),
+        ("top_down", ("show", "length of the vector")): ("alone are 7.65 long", "adds 5.06, and both together 6.83."),
         ("which_level", ("width", 32), ("height", 32)): ("the finest level is P2", "measures 8 × 8 places"),
     }
     for (name, *state), parts in said.items():

@@ -36,6 +36,13 @@ def coloured(values, most):
     return np.rint(WHITE + np.abs(share) * (end - np.array(WHITE, float))).astype(np.uint8)
 
 
+def at_centre(arrays, level, box):
+    """Return the best score in the place of a box's centre, and its class, without and with what comes from above."""
+    column, row = ((box[:2] + box[2:]) / 2 // 2**level).astype(int)
+    scores, classes = arrays[f"view {level} score of the head"][:2, row, column], arrays[f"class {level}"][:, row, column]
+    return [[round(float(score), 6), data.CLASSES[k]] for score, k in zip(scores, classes)]
+
+
 def top_down(path):
     """Return the data of that explorer."""
     arrays, about = outputs(path)
@@ -54,6 +61,7 @@ def top_down(path):
         means = np.sqrt((lengths**2).mean((1, 2)))
         levels[f"P{level}"] = {
             "places": lengths.shape[1], "lengths": [round(float(mean), 6) for mean in means], "views": views,
+            "found": [at_centre(arrays, level, box) for box in example.boxes],
         }
     objects = [[data.CLASSES[label], box] for label, box in zip(example.labels.tolist(), example.boxes.tolist())]
     image = example.image.reshape(64, 2, 64, 2, 3).astype(int).sum((1, 3)) // 4

@@ -176,7 +176,8 @@ def _level_in_words(width, height, k0, size0, level, free):
 
 # --- what top-down adds --------------------------------------------------------------------
 
-VIEWS = ("score of the head", "length of the vector", "channel a", "channel b", "channel c")
+VIEWS = ("score of the head", "length of the vector")
+LEAST = 0.05  # below it, a score isn't told
 SIDE = 188  # of an image
 
 
@@ -196,13 +197,17 @@ def top_down(data, level=2, show="score of the head"):
         picture.image(x, y, SIDE, SIDE, image)
         picture.rect(x, y, SIDE, SIDE, "none", "faint", 1)
         scale = SIDE / data["size"]
-        for name, (x1, y1, x2, y2) in data["objects"]:
+        for i, (name, (x1, y1, x2, y2)) in enumerate(data["objects"]):
             box = [x + x1 * scale, y + y1 * scale, (x2 - x1) * scale, (y2 - y1) * scale]
             picture.rect(*box, "none", "#ffffff" if k == 0 else "#444444", 1, title=name)
-    signed = show.startswith("channel")
-    _draw_scale(picture, 8, "maps", view["most"], signed)
+            if k == 0:
+                beside = x + x2 * scale + 4 if x2 < 0.9 * data["size"] else x + x2 * scale - 13
+                picture.text(beside, y + y2 * scale - 3, str(i + 1), 14, "start", "#ffffff", "700")
+    _draw_scale(picture, 8, "maps", view["most"], False)
     _draw_scale(picture, 204, "difference", view["change"], True)
-    return picture.svg(), _top_down_in_words(level, show, data["size"], own, view)
+    if show == VIEWS[0]:
+        return picture.svg(), _scores_in_words(level, data, own)
+    return picture.svg(), _lengths_in_words(level, data["size"], own)
 
 
 def _draw_scale(picture, left, name, most, signed):
@@ -219,11 +224,31 @@ def _draw_scale(picture, left, name, most, signed):
         at += 24 + 8 * len(text)
 
 
-def _top_down_in_words(level, show, size, own, view):
-    places, (alone, together, added) = own["places"], own["lengths"]
-    words = f"P{level} has {places} × {places} places, each for {size // places} × {size // places} pixels. "
+def _places_in_words(level, size, own):
+    return f"P{level} has {own['places']} × {own['places']} places, each for {size // own['places']} × {size // own['places']} pixels. "
+
+
+def _scores_in_words(level, data, own):
+    """Tell the best scores in the places of the objects' centres."""
+    words, told = _places_in_words(level, data["size"], own), []
+    for i, ((name, _), ((alone, first), (together, last))) in enumerate(zip(data["objects"], own["found"])):
+        if max(alone, together) >= LEAST:
+            text = f"{number(alone, 2)}"
+            if own["lengths"][2]:
+                text += f" → {number(together, 2)}"
+            told.append(f"{i + 1} ({name}) {text}" + ("" if last == name else f", as {last}"))
+    words += "The best score of any class where an object has its centre"
+    if own["lengths"][2]:
+        words += ", without → with top-down: "
+    else:
+        words += "; nothing lies above this level, so nothing is added: "
+    return words + "; ".join(told) + f". The others have less than {number(LEAST, 2)}."
+
+
+def _lengths_in_words(level, size, own):
+    alone, together, added = own["lengths"]
+    words = _places_in_words(level, size, own)
     if not added:
         return words + "Nothing lies above it, so nothing is added: both maps are the same."
     words += f"The vectors of the lateral way alone are {number(alone, 2)} long (root mean square), what top-down adds "
-    words += f"{number(added, 2)}, and both together {number(together, 2)}. In what is shown, nothing exceeds "
-    return words + f"{number(view['most'], 2)}, and the change is at most {number(view['change'], 2)}."
+    return words + f"{number(added, 2)}, and both together {number(together, 2)}."
