@@ -327,11 +327,18 @@ def test_the_papers_ablations_agree_with_what_its_text_says_of_them():
     cell = next("".join(c["source"]) for c in notebook["cells"] if "".join(c["source"]).startswith("PAPER ="))
     namespace = {}
     exec(cell.split("figures.table")[0], namespace)
+    other = next("".join(c["source"]) for c in notebook["cells"] if "".join(c["source"]).startswith("DETECTORS ="))
+    exec(other.split("figures.table")[0], namespace)
     paper = namespace["PAPER"]
     whole, C4 = paper["the whole pyramid"], paper["C4 alone"]
     assert (round(whole[1] - C4[1], 1), round(whole[2] - C4[2], 1)) == (8.0, 12.9)
-    assert max(paper, key=lambda name: paper[name][1]) == max(paper, key=lambda name: paper[name][2]) == "the whole pyramid"
+    for column in (1, 2, 3):  # all, small, medium
+        assert max(paper, key=lambda name: paper[name][column]) == "the whole pyramid"
+    assert sorted(paper, key=lambda name: paper[name][4])[-3:] == ["the whole pyramid", "P2 alone", "no top-down"]
     assert 0 < paper["no top-down"][1] - C4[1] < 2 and paper["no top-down"][2] < C4[2]
+    # table 3, (a) and (c); section 5.2.2 tells the gain of 2.3 points
+    detectors = namespace["DETECTORS"]
+    assert round(detectors["the whole pyramid"][0] - detectors["C4 alone"][0], 1) == 2.3
 
 
 # --- bad input -------------------------------------------------------------------------
@@ -633,6 +640,40 @@ def test_top_down_brings_what_to_the_finest_level(stored):
     assert (right[5:7, 1] < right[1:3, 1] - 0.05).all()  # small objects, from P3 and P4
     assert (arrays["cells"][4:] > arrays["cells"][:4]).all()  # outlines, from each level
     assert right[4, 3] < 0.4 and min(right[6:, 3]) > 0.55  # large ones: P2, and P4, P5
+    assert (right[4] > right[0]).all()  # P2 better than C2 at every size
+    assert right[2, 2] > right[4, 2] + 0.05 and right[3, 3] > right[4, 3] + 0.2  # medium ones: C4; large ones: C5
+    near, nearest = arrays["near"][:4, 0], arrays["nearest"][:, 0]
+    assert (near / nearest > 0.7).all() and (near / nearest)[[0, 3]].min() > 0.85  # most of it is the distance of places
+
+
+def test_levels_mean_nearly_the_same_from_P2_to_P4(stored):
+    arrays, _ = stored
+    alone, both_ways = arrays["crossed"] / arrays["owned"]
+    own = np.diag(both_ways)
+    assert 0.58 < own.min() and own.max() < 0.78
+    for k in range(3):
+        for j in range(3):
+            if k != j:
+                assert alone[k, j] < both_ways[k, j] < own[k] and 0.39 < both_ways[k, j] < 0.635
+    assert max(both_ways[3, :3]) < 0.36  # what is fitted to P5 tells little elsewhere
+
+
+def test_top_down_finds_more_on_each_level_that_has_one_above(stored):
+    arrays, _ = stored
+    alone, both_ways = arrays["found"][..., 0], arrays["found"][..., 1]
+    assert (both_ways[:3, 0] > alone[:3, 0]).all() and (both_ways >= alone).all() and (both_ways[3] == alone[3]).all()
+
+
+def test_the_trained_3x3_amplifies_all_waves_and_the_fastest_from_above_the_most(stored):
+    arrays, _ = stored
+    for k in (2, 3):  # P4 has from above nothing in the fastest band
+        gains = {a: figures.gain_by_band(arrays[f"spectrum {k} {a}"], arrays[f"spectrum {k} {b}"])
+                 for a, b in (("U", "added"), ("M", "P"))}
+        assert min(gains["U"] + gains["M"]) > 1.1
+        assert gains["U"][3] == max(gains["U"])
+    share = {(k, part): figures.share_above(arrays[f"spectrum {k} {part}"]) for k in (2, 3, 4) for part in "MP"}
+    assert share[2, "P"] > share[2, "M"] and all(share[k, "P"] < share[k, "M"] for k in (3, 4))
+    assert f"{figures.share_above(np.ones((32, 32))):.0%}" == "72%"
 
 
 def test_the_trained_3x3_leaves_more_of_the_copies(stored):

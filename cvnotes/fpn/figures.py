@@ -179,7 +179,7 @@ GROUPS = ("all", "below 16", "16 to 48", "48 and more")
 
 
 def plot_read_outs(arrays):
-    """Plot which class is told right, by size of the object, from C2 to C5; and how far off its centre is."""
+    """Plot which class is told right, by size of the object, from C2 to C5; and of which cells the cover is told wrong."""
     from matplotlib.figure import Figure
 
     right, count = arrays["right"] / arrays["objects"], arrays["objects"]
@@ -194,9 +194,9 @@ def plot_read_outs(arrays):
         what.axhline(1 / 6, color=COLOURS["padding"], linestyle=":", label="guessed")
         what.set(title="what: class told right", ylim=(0, 1))
         what.legend(fontsize=9, loc="lower left", ncols=2, handlelength=1.4, columnspacing=1)
-        where.plot(at, arrays["near"][:4, 0], marker="o", color=COLOURS["negative"], label="read from the place")
-        where.plot(at, arrays["nearest"][:, 0], "--", color=COLOURS["padding"], label="the place alone")
-        where.set(title="where: centre off by, in px", ylim=(0, None))
+        where.plot(at, 100 * arrays["cells"][:4], marker="o", color=COLOURS["negative"], label="read from the place")
+        where.axhline(100 * arrays["cells_always"].item(), color=COLOURS["padding"], linestyle=":", label="always “no”")
+        where.set(title="where: cells told wrong, %", ylim=(0, 30))
         where.legend(fontsize=9, loc="upper left")
         for axes in (what, where):
             axes.set_xticks(at, ["C2", "C3", "C4", "C5"])
