@@ -387,7 +387,12 @@ def test_try_this_says_what_then_happens(made):
     ]
     assert "33 hardest negatives, " in mined()[1] and "7.06 together" in mined()[1]
     assert "2.4% of them carry 82.7% of it" in mined()[1] and "2.4% of them carry 3.1% of it" in mined(stage="first step")[1]
-    assert "the loss is 0.21 in the mean" in mined(negatives="at random")[1]
+    assert "33 negatives at random have 0.21 together, in the mean" in mined(negatives="at random")[1]
+    shares = [["0.8%", "20.7%"], ["48.6%", "53.4%"]]
+    for stage, wanted in zip(("first step", "later"), shares):
+        shown = [mined(stage=stage, negatives=choice)[0] for choice in ("all", "the hardest")]
+        assert all(f">{share} positives<" in picture for share, picture in zip(wanted, shown))
+    assert "73 more with 0.3 or more" in matching()[1]
     first = mined.data["first step"]
     assert first["total"] / first["count"] == pytest.approx(np.log(7), rel=0.02)
     assert first["hardest"][0] < 1000 * (np.log(7) + 1) and sum(first["bars"][16:18]) == first["count"]  # 1 to 3.2
@@ -402,6 +407,10 @@ def test_hardest_negatives_nearly_match(stored):
     overlap = boxes_fast.box_iou(outputs.default_boxes[hardest], boxes).amax(1)
     assert (round(overlap.min().item(), 2), round(overlap.max().item(), 2)) == (0.34, 0.48)
     assert loss[hardest].sum() > 0.75 * loss.sum()
+    overlap = boxes_fast.box_iou(outputs.default_boxes, boxes).amax(1)
+    counting = loss.argsort(descending=True)[:33]
+    assert (overlap[counting] < 0.3).sum() == 15 and negative.sum() - (negative & (overlap >= 0.3)).sum() > 1300
+    assert loss[overlap < 0.3].sum() / loss.sum() == pytest.approx(0.2, abs=0.01)
 
 
 def test_small_ssd_finds_what_the_chapter_says(stored):
@@ -417,6 +426,52 @@ def test_small_ssd_finds_what_the_chapter_says(stored):
     assert [len(own) for own in circles] == [0, 2, 0, 1] and (circles[3][0][2:] - circles[3][0][:2]).tolist() == [8, 9]
     x1, y1, x2, y2 = (128 * x for x in next(box for c, _, box in found[1] if data.CLASSES[c] == "circle"))
     assert max(x2 - x1, y2 - y1) < 20  # the small one of the two
+    assert _best_score(stored.shown[1], circles[1][0]) == pytest.approx(0.18, abs=0.005)
+    assert _best_score(stored.shown[3], circles[3][0]) < 0.003
+
+
+def _best_score(outputs, circle):
+    """Return the best score as a circle of all boxes with an IoU of 0.5 or more with this one, given in pixels."""
+    boxes = boxes_fast.decode(outputs.offsets, outputs.default_boxes, weights=formulas.CODE, max_log_scale=formulas.MAX_LOG_SCALE)
+    near = boxes_fast.box_iou(boxes.clamp(0, 1), torch.from_numpy(circle[None] / 128))[:, 0] >= 0.5
+    assert near.any()
+    return outputs.scores.softmax(1)[near, 1 + data.CLASSES.index("circle")].max().item()
+
+
+def test_long_objects_fall_between_the_scales():
+    squares, long = (explorer_data.best_overlaps(explorers.SCALES["its code, for COCO"], [0.0983, 0.2159], r) for r in (1.0, 3.0))
+    assert all(mean > 0.7 for _, mean, _ in squares) and all(0.45 < mean < 0.5 for _, mean, _ in long)
+    assert len(explorer_data.best_overlaps(explorers.SCALES["its code, for COCO"], [0.5, 0.6, 0.7], 3.0)) == 1  # wider than the image
+
+
+def test_few_scores_of_the_trained_detector_reach_the_threshold(stored):
+    generator = torch.Generator().manual_seed(0)
+    chance = (3 * torch.randn(8732, 21, generator=generator)).softmax(1)[:, 1:] > 0.01  # as benchmarks/ssd.py has them
+    assert chance.double().mean() == pytest.approx(0.31, abs=0.005)
+    assert all((outputs.scores.softmax(1)[:, 1:] > 0.01).double().mean() < 0.03 for outputs in (stored.later, *stored.shown))
+
+
+def test_a_looser_suppression_lets_the_fitting_square_stay(stored):
+    outputs, square = stored.later, data.CLASSES.index("square")
+    found = {
+        limit: fast.detect(
+            outputs.scores[None], outputs.offsets[None], outputs.default_boxes, min_score=0.1, iou_threshold=limit
+        )[0] for limit in (0.45, 0.6)
+    }
+    assert [len(one["scores"]) for one in found.values()] == [7, 8]
+    real = outputs.example.boxes[outputs.example.labels == square] / 128
+    mine = found[0.6]["labels"] == square + 1
+    boxes, scores = found[0.6]["boxes"][mine], found[0.6]["scores"][mine]
+    assert [round(score, 2) for score in scores.tolist()] == [0.23, 0.14]
+    overlap = boxes_fast.box_iou(boxes, torch.from_numpy(real))[:, 0].tolist()
+    assert overlap[0] < 0.5 and round(overlap[1], 2) == 0.70
+    assert 0.45 < boxes_fast.box_iou(boxes[:1], boxes[1:]).item() < 0.6
+
+
+def test_more_than_half_of_the_near_misses_are_below_04():
+    _, near, _ = explorers.matches(formulas.default_box(0.55, 0.67, 0.35, 0.35, True), 0.5)
+    overlaps = [overlap for own in near for overlap, _ in own]
+    assert len(overlaps) == 73 and sum(overlap < 0.4 for overlap in overlaps) == 40
 
 
 def test_try_this_says_what_becomes_of_patches_and_scores(made):

@@ -7,8 +7,8 @@ _COUNT = "def count_boxes(sides, ratios):\n    "
 
 count_boxes = Exercise(
     name="count_boxes",
-    stub=_COUNT + "# sides: of each square map; ratios: of each map, how many aspect ratios beside 1;\n"
-         "    # return how many default boxes there are\n    ...\n",
+    stub=_COUNT + "# sides: of each square map; ratios: of each map, how many aspect ratios\n"
+         "    # beside 1, where r and 1/r count once; return how many default boxes there are\n    ...\n",
     solution=_COUNT + "return sum(n * n * (2 + 2 * r) for n, r in zip(sides, ratios))\n",
     cases=[([1], [0]), ([1], [1]), ([2], [1]), ([3, 1], [1, 1]), ([5, 3], [2, 1]), ([38, 19, 10, 5, 3, 1], [1, 2, 2, 2, 1, 1])],
     expected=lambda sides, ratios: sum(
@@ -33,7 +33,7 @@ _SHAPE = "from math import sqrt\n\n\ndef shape(scale, ratio):\n    "
 
 shape = Exercise(
     name="shape",
-    stub=_SHAPE + "# return (w, h) of the default box with w / h = ratio\n    # and with the area of a square of side `scale`\n    ...\n",
+    stub=_SHAPE + "# return the tuple (w, h) of the default box with w / h = ratio\n    # and with the area of a square of side `scale`\n    ...\n",
     solution=_SHAPE + "return scale * sqrt(ratio), scale / sqrt(ratio)\n",
     cases=[(0.5, 1), (0.5, 4), (0.2, 2), (0.9, 1 / 3)],
     expected=lambda scale, ratio: formulas.box_sizes(scale, scale, (ratio,))[2],
@@ -49,7 +49,7 @@ return scale / sqrt(ratio), scale * sqrt(ratio)
 """,
     },
     hint="w·h = scale² and w / h = ratio: multiply the two, and take the root.",
-    notice="All boxes of a map look for objects of one area. The shape is another question.",
+    notice="But for the second square, which is larger, all boxes of a map have one area. The shape is another question.",
 )
 
 _MATCH = "def match(overlaps, threshold):\n    "
@@ -76,19 +76,22 @@ def _matched(overlaps, threshold):
 match = Exercise(
     name="match",
     stub=_MATCH + "# overlaps[j][d] is the IoU of object j and default box d;\n"
-         "    # return for each default box the index of its object, or -1\n    ...\n",
+         "    # return a list: for each default box the index of its object, or -1;\n"
+         "    # of equal overlaps the first one counts; where two objects have\n"
+         "    # the same best box, the later one keeps it\n    ...\n",
     solution=_MATCH + _FIRST + _OWN + """for j, row in enumerate(overlaps):
         index[row.index(max(row))] = j
     return index
 """,
     cases=[
-        ([[0.6]], 0.5), ([[0.2]], 0.5), ([[0.6, 0.1, 0.4]], 0.5), ([[0.1, 0.3, 0.2]], 0.5), ([[0.7, 0.6, 0.1]], 0.5),
-        ([[0.7, 0.5, 0.1]], 0.5), ([[0.8, 0.6], [0.1, 0.7]], 0.5), ([[0.2, 0.1], [0.3, 0.1]], 0.5), ([[0.9, 0.55, 0.1], [0.8, 0.4, 0.1]], 0.5),
-        ([[0.6, 0.6], [0.6, 0.6]], 0.5), ([[0.9, 0.1], [0.4, 0.3]], 0.5),
+        ([[0.6]], 0.5), ([[0.2]], 0.5), ([[0.05, 0.1]], 0.5), ([[0.0, 0.0]], 0.5), ([[0.1, 0.3, 0.2]], 0.5), ([[0.7, 0.6, 0.1]], 0.5),
+        ([[0.7, 0.5, 0.1]], 0.5), ([[0.4, 0.35]], 0.3), ([[0.8, 0.6], [0.1, 0.7]], 0.5), ([[0.2, 0.1], [0.3, 0.1]], 0.5),
+        ([[0.6, 0.6], [0.6, 0.6]], 0.5), ([[0.4, 0.1], [0.6, 0.9]], 0.5), ([[0.9, 0.1], [0.4, 0.3]], 0.5),
+        ([[0.9, 0.55, 0.1], [0.8, 0.4, 0.1]], 0.5), ([[0.9, 0.1, 0.1], [0.8, 0.1, 0.6]], 0.5),
     ],
     expected=_matched,
     wrong={
-        "No object may be lost: the best default box of each takes it, however small the overlap.": _MATCH + _FIRST + _OWN + """return index
+        "The second rule is missing: the best default box of each object takes it, however small the overlap.": _MATCH + _FIRST + _OWN + """return index
 """,
         "An IoU that is the threshold itself is enough.": _MATCH + _FIRST + """index.append(column.index(best) if best > threshold else -1)
     for j, row in enumerate(overlaps):
@@ -108,6 +111,32 @@ index = [-1] * len(overlaps[0])
     for d, column in enumerate(zip(*overlaps)):
         if max(column) >= threshold:
             index[d] = column.index(max(column))
+    return index
+""",
+        "The threshold is an argument, not always 0.5.": _MATCH + _FIRST + """index.append(column.index(best) if best >= 0.5 else -1)
+    for j, row in enumerate(overlaps):
+        index[row.index(max(row))] = j
+    return index
+""",
+        "The second rule has no threshold: an object takes its best box with any overlap, even 0.": _MATCH + _FIRST + _OWN + """\
+for j, row in enumerate(overlaps):
+        if max(row) > 0.1:
+            index[row.index(max(row))] = j
+    return index
+""",
+        "The second rule is for every object, also for one that the first has given a box.": _MATCH + _FIRST + _OWN + """\
+for j, row in enumerate(overlaps):
+        if j not in index:
+            index[row.index(max(row))] = j
+    return index
+""",
+        "Go through all default boxes first, and only then through the objects: not both in one loop.": _MATCH + """\
+index, most = [-1] * len(overlaps[0]), [-1] * len(overlaps[0])
+    for j, row in enumerate(overlaps):
+        for d, overlap in enumerate(row):
+            if overlap >= threshold and overlap > most[d]:
+                index[d], most[d] = j, overlap
+        index[row.index(max(row))] = j
     return index
 """,
         "Each default box goes to the object that it overlaps most, not to the last one over the threshold.": _MATCH + """\
@@ -140,16 +169,18 @@ def _mined(losses, positive, ratio):
 mine = Exercise(
     name="mine",
     stub=_MINE + "# losses and positive (True or False), of the boxes of one image;\n"
-         "    # return the sorted indices of the negatives that count\n    ...\n",
+         "    # return a sorted list: the indices of the negatives that count;\n"
+         "    # of equal losses the first one counts\n    ...\n",
     solution=_MINE + """\
 negatives = [i for i in range(len(losses)) if not positive[i]]
     negatives.sort(key=lambda i: (-losses[i], i))
     return sorted(negatives[:ratio * sum(positive)])
 """,
     cases=[
-        ([1.0, 2.0], [True, False], 3), ([5.0, 1.0, 2.0, 3.0], [True, False, False, False], 2),
-        ([0.1, 1.0, 2.0, 3.0, 0.5], [True, False, False, False, False], 3), ([9.0, 8.0, 0.1, 0.2], [True, True, False, False], 1),
-        ([0.0, 1.0, 1.0, 1.0], [True, False, False, False], 2), ([1.0, 2.0], [False, False], 3),
+        ([1.0, 0.0], [True, False], 3), ([0.5, 1.0, 2.0], [True, False, False], 1), ([5.0, 1.0, 2.0, 3.0], [True, False, False, False], 2),
+        ([0.1, 3.0, 0.0, 2.0], [True, False, False, False], 3), ([0.1, 1.0, 2.0, 3.0, 0.5], [True, False, False, False, False], 3),
+        ([9.0, 8.0, 0.1, 0.2], [True, True, False, False], 1), ([0.0, 1.0, 1.0, 1.0], [True, False, False, False], 2),
+        ([1.0, 2.0], [False, False], 3),
     ],
     expected=_mined,
     wrong={
@@ -163,6 +194,21 @@ negatives = [i for i in range(len(losses)) if not positive[i]]
     negatives.sort(key=lambda i: (losses[i], i))
     return sorted(negatives[:ratio * sum(positive)])
 """,
+        "Ratio times the positives is the number of negatives alone, not of both together.": _MINE + """\
+negatives = [i for i in range(len(losses)) if not positive[i]]
+    negatives.sort(key=lambda i: (-losses[i], i))
+    return sorted(negatives[:(ratio - 1) * sum(positive)])
+""",
+        "These are the right ones by their losses; now sort them by their indices.": _MINE + """\
+negatives = [i for i in range(len(losses)) if not positive[i]]
+    negatives.sort(key=lambda i: (-losses[i], i))
+    return negatives[:ratio * sum(positive)]
+""",
+        "A loss of 0 may count too, where there is room.": _MINE + """\
+negatives = [i for i in range(len(losses)) if not positive[i] and losses[i]]
+    negatives.sort(key=lambda i: (-losses[i], i))
+    return sorted(negatives[:ratio * sum(positive)])
+""",
         "Positives take no place among the negatives: leave them out before you sort.": _MINE + """\
 order = sorted(range(len(losses)), key=lambda i: (-losses[i], i))
     return sorted(i for i in order[:ratio * sum(positive)] if not positive[i])
@@ -174,7 +220,7 @@ negatives = [i for i in range(len(losses)) if not positive[i]]
 """,
     },
     hint="Sort the negatives by falling loss, and keep ratio · (number of positives) of them.",
-    notice="A negative that is right, with a loss near 0, is never heard. That is the aim, and the limit, of the rule.",
+    notice="Negatives that are right already, with a loss near 0, count only where there are not enough others.",
 )
 
 
@@ -194,20 +240,24 @@ def _batches():
     import numpy as np
 
     random = np.random.default_rng(0)
-    cases = [(np.zeros((2, 2)), np.zeros((2, 4)), np.array([1, 0]), np.full((2, 4), 3.0), np.array([True, True]))]
-    for D, C in ((5, 3), (12, 4), (30, 6)):
+    cases = [
+        (np.zeros((D, 2)), np.zeros((D, 4)), np.array([1, 1, 0, 0][:D]), np.full((D, 4), 3.0), np.array([True, True, True, False][:D]))
+        for D in (3, 4)
+    ]
+    for D, C in ((5, 3), (12, 4)):
         labels = random.integers(0, C, D) * (random.random(D) < 0.4)
-        labels[0] = 1
+        labels[:2] = 1
         kept = (labels > 0) | (random.random(D) < 0.5)
         cases.append((3 * random.standard_normal((D, C)), random.standard_normal((D, 4)), labels, random.standard_normal((D, 4)), kept))
     cases.append((1000 * random.standard_normal((4, 3)), np.zeros((4, 4)), np.array([2, 0, 0, 1]), np.zeros((4, 4)), np.full(4, True)))
+    cases.append((np.zeros((2, 2)), np.zeros((2, 4)), np.array([0, 0]), np.ones((2, 4)), np.array([False, False])))
     return cases
 
 
 def _loss(scores, offsets, labels, targets, kept):
     total = sum(formulas.cross_entropy(scores[d].tolist(), int(labels[d])) for d in range(len(labels)) if kept[d])
     places = sum(formulas.smooth_l1(x) for d in range(len(labels)) if labels[d] for x in (offsets[d] - targets[d]).tolist())
-    matched = sum(1 for label in labels if label)
+    matched = max(1, sum(1 for label in labels if label))
     return [total / matched, places / matched]
 
 
@@ -215,9 +265,9 @@ multibox_loss = Exercise(
     name="multibox_loss",
     stub=_LOSS + "# of one image: scores (D, C), offsets and targets (D, 4), labels (D,);\n"
          "    # kept (D,) says which boxes count for the classes;\n"
-         "    # return [confidence, localisation]\n    ...\n",
+         "    # return [confidence, localisation], 0 and 0 where nothing is matched\n    ...\n",
     solution=_LOSS + _LOGS + _AWAY + """\
-matched = (labels > 0).sum()
+matched = max(1, (labels > 0).sum())
     return [own[kept].sum() / matched, places / matched]
 """,
     cases=_batches,
@@ -225,6 +275,14 @@ matched = (labels > 0).sum()
     wrong={
         "Divide by the number of matched boxes, both times; the kept ones are more.": _LOSS + _LOGS + _AWAY + """\
 return [own[kept].mean(), places / (labels > 0).sum()]
+""",
+        "Both parts are divided by the number of matched boxes.": _LOSS + _LOGS + _AWAY + """\
+return [own[kept].sum(), places]
+""",
+        "Where nothing is matched you divide by 0: divide by 1 there, at least.": _LOSS + _LOGS + _AWAY + """\
+matched = (labels > 0).sum()
+    with np.errstate(all="ignore"):
+        return [own[kept].sum() / matched, places / matched]
 """,
         "Only matched boxes have a place to be right about: leave background out of the second part.": _LOSS + _LOGS + """\
 away = np.abs(offsets - targets)[kept]
@@ -251,6 +309,6 @@ matched = (labels > 0).sum()
 """,
     },
     hint="Cross entropy of the kept boxes, smooth L1 of the matched ones, both divided by the number of the matched.",
-    notice="One number divides both parts. So an image with many objects is not louder than one with few, box for box.",
+    notice="One number divides both parts. Here it is that of one image; over a batch, divide by the number of the whole batch.",
     plain=False,
 )

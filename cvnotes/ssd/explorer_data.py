@@ -49,18 +49,21 @@ def bitmap(image):
     return "data:image/bmp;base64," + base64.b64encode(header + rows.tobytes()).decode()
 
 
-def best_overlaps(scales, sides):
-    """Return (least, mean, greatest) for each side: the best IoU that a square has with a default box of SSD300.
+def best_overlaps(scales, sizes, ratio=1.0):
+    """Return (least, mean, greatest) for each size: the best IoU that an object has with a default box of SSD300.
 
-    - scales: of the default boxes; sides: of the squares, in fractions of the image; 40 at random places of each
+    - scales: of the default boxes; sizes: roots of the objects' areas, in fractions of the image, until one is as wide as
+      the image; 40 at random places of each; ratio: of their width to their height, at least 1
     """
     centres = torch.from_numpy(np.random.default_rng(0).random((40, 2))).float()
     boxes = fast.default_boxes(formulas.MAP_SIZES, scales, formulas.RATIOS)
     rows = []
-    for side in sides:
-        middle = side / 2 + (1 - side) * centres
-        squares = torch.cat([middle - side / 2, middle + side / 2], 1).float()
-        best = boxes_fast.box_iou(squares, boxes).amax(1)
+    for size in sizes:
+        sides = size * torch.tensor([ratio**0.5, ratio**-0.5])
+        if sides[0] > 1:
+            break
+        middle = sides / 2 + (1 - sides) * centres
+        best = boxes_fast.box_iou(torch.cat([middle - sides / 2, middle + sides / 2], 1).float(), boxes).amax(1)
         rows.append([part(best).item() for part in (torch.min, torch.mean, torch.max)])
     return rows
 

@@ -246,7 +246,7 @@ def _matching_in_words(counts, near, best, total, iou_threshold):
         words += f" an IoU of {_short(iou_threshold)}: " + ", ".join(where) + f"; the best, on map {level + 1}, has {number(overlap, 2)}. "
     else:
         words = f"No default box reaches an IoU of {_short(iou_threshold)}. The best, on map {level + 1}, has {number(overlap, 2)}, "
-        words += "and is matched all the same, so that no object is lost. "
+        words += "and is matched all the same. "
     missed = sum(map(len, near))
     if missed:
         words += f"{number(missed)} more with {NEAR} or more don't match: they count as background."
@@ -354,7 +354,7 @@ def _draw_loss_shares(picture, positives, kept, matched, loss):
 def _mining_in_words(own, positives, kept, matched, loss, least, negatives):
     words = f"{number(positives)} positives and {number(own['count'])} negatives ({own['source']}). "
     if negatives == "at random":
-        words += f"Of {number(kept)} negatives at random the loss is {number(loss, 2)} in the mean"
+        words += f"{number(kept)} negatives at random have {number(loss, 2)} together, in the mean over all choices"
     elif negatives == "all":
         words += f"All negatives together have a loss of {number(loss, 1)}"
     elif not kept:

@@ -27,7 +27,7 @@ def draw_maps():
             f"M{left + side * i / n:.1f} {top}v{side}M{left} {top + side * i / n:.1f}h{side}" for i in range(n + 1)
         )
         picture.path(lines, "none", "faint", 0.6 if n > 10 else 1)
-        scales = formulas.percent_scales(10, 20, 90, 6)
+        scales = formulas.percent_scales(7, 15, 90, 6)
         middle = formulas.centre(n // 2, n)
         for i, (w, h) in enumerate(formulas.box_sizes(scales[k], scales[k + 1], ratios)):
             x1, y1, x2, y2 = formulas.default_box(middle, middle, w, h, clip=True)
@@ -127,12 +127,12 @@ def plot_best_overlaps(sizes, found):
     with style(figure_figsize=(5.4, 3.2)):
         figure = Figure()
         axes = figure.add_subplot()
-        for (name, rows), role in zip(found.items(), ("input", "kernel")):
+        for (name, rows), role in zip(found.items(), ("input", "kernel", "negative")):
             low, mean, high = zip(*rows)
-            axes.fill_between(sizes, low, high, color=COLOURS[role], alpha=0.2, linewidth=0)
-            axes.plot(sizes, mean, color=COLOURS[role], label=name)
+            axes.fill_between(sizes[:len(rows)], low, high, color=COLOURS[role], alpha=0.2, linewidth=0)
+            axes.plot(sizes[:len(rows)], mean, color=COLOURS[role], label=name)
         axes.axhline(0.5, color=COLOURS["muted"], linewidth=1, linestyle="--")
-        axes.set(xscale="log", xlabel="side of the object, % of the image", ylabel="best IoU", ylim=(0, 1))
+        axes.set(xscale="log", xlabel="√area of the object, % of the image", ylabel="best IoU", ylim=(0, 1))
         axes.set_xticks([2, 5, 10, 20, 50, 90])
         axes.set_xticklabels([2, 5, 10, 20, 50, 90])
         axes.minorticks_off()

@@ -91,16 +91,16 @@ def place_boxes(boxes_map, row, column):
 
 
 def outputs(classes, boxes, rows, columns):
-    """Return (c + 4)·k·m·n: numbers that a map of m × n places gives, c of them class scores, for k boxes a place.
+    """Return (C + 4)·B·H·W: numbers that a map of H × W places gives, for B boxes a place with C class scores each.
 
     >>> outputs(21, 4, 38, 38)
     144400
     """
-    c, k, m, n = (
+    C, B, H, W = (
         shapes.integer(name, value, 1)
         for name, value in (("classes", classes), ("boxes", boxes), ("rows", rows), ("columns", columns))
     )
-    return (c + 4) * k * m * n
+    return (C + 4) * B * H * W
 
 
 # --- losses --------------------------------------------------------------------------------
