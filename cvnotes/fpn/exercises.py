@@ -12,8 +12,8 @@ def _level_sizes(side, lowest, highest):
 
 level_sizes = Exercise(
     name="level_sizes",
-    stub=_SIZES + "# a list: places along a side of\n    # pixels, the finest level first; each\n"
-         "    # is half of the last, rounded up\n    ...\n",
+    stub=_SIZES + "# a list: places along a side\n    # of pixels, the finest level\n"
+         "    # first; each is half of the\n    # last, rounded up\n    ...\n",
     solution=_SIZES + """\
 sizes = []
     for level in range(lowest, highest + 1):
@@ -44,7 +44,7 @@ _LEVEL = "from math import floor, log2, sqrt\n\n\ndef box_level(width, height):\
 
 box_level = Exercise(
     name="box_level",
-    stub=_LEVEL + "# k0 = 4, size0 = 224, levels 2 to 5;\n    # every box has an area\n    ...\n",
+    stub=_LEVEL + "# k0 = 4, size0 = 224; levels\n    # 2 to 5; boxes have an area\n    ...\n",
     solution=_LEVEL + """\
 level = floor(4 + log2(sqrt(width * height) / 224))
     return min(max(level, 2), 5)
@@ -99,8 +99,8 @@ def _step_down(fine, coarse):
 
 step_down = Exercise(
     name="step_down",
-    stub=_STEP + "# two lists of H and OH numbers, H ≤ OH:\n    # add to place i of fine a copy of place\n"
-         "    # ⌊i·H / OH⌋ of coarse\n    ...\n",
+    stub=_STEP + "# lists of OH and of H numbers:\n    # place i of fine gets place\n"
+         "    # ⌊i·H / OH⌋ of coarse added\n    ...\n",
     solution=_STEP + """\
 merged = []
     for i in range(len(fine)):
@@ -155,8 +155,8 @@ def _upsampled(x, OH, OW):
 
 upsample = Exercise(
     name="upsample",
-    stub=_UPSAMPLE + "# (N, C, H, W) → (N, C, OH, OW),\n    # H ≤ OH, W ≤ OW, also where sides\n"
-         "    # don't double\n    ...\n",
+    stub=_UPSAMPLE + "# (N, C, H, W) → (N, C, OH, OW);\n    # H ≤ OH and W ≤ OW, also where\n"
+         "    # sides don't double\n    ...\n",
     solution=_UPSAMPLE + """\
 H, W = x.shape[2:]
     rows = np.arange(OH) * H // OH

@@ -270,5 +270,6 @@ def ablation_table(training):
         own = training["variants"][variant]
         cells = [f"{number(100 * own['summary'][key]['mean'], 1)} ± {number(100 * own['summary'][key]['deviation'], 1)}"
                  for key in FIGURES]
+        cells = [cell.replace(" ", "\u00a0") for cell in cells]
         rows.append([name, *cells, number(own["boxes"]), number(own["params"])])
     return table(["pyramid", *(f"{key}" for key in FIGURES), "anchors", "parameters"], rows)
