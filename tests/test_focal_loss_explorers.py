@@ -194,17 +194,29 @@ def test_prior_of_a_hundredth_is_where_the_focal_loss_starts_lowest():
 
     assert min((p for p in explorers.PRIORS), key=first) == 0.01
 
+    def between(prior, positives):
+        x, negatives = formulas.logit(prior), 8_000_000 - positives
+        losses = (formulas.sigmoid_focal_loss(x, t, 0.25, 2) for t in (1.0, 0.0))
+        return sum(n * loss for n, loss in zip((positives, negatives), losses))
+
+    stops = [k / 10_000 for k in range(10, 300)]
+    lowest = [min(stops, key=lambda prior: between(prior, positives)) for positives in (30, 300)]
+    assert lowest[0] == 0.0076 < lowest[1]  # "near 0.0076, and moves with the counts"
+
 
 # --- what the chapter's "Try this" says --------------------------------------------------
 
 
 def test_chapter_predicts_what_the_explorers_say(made):
+    none = "alpha", "none"
     few = ("classes", 1), ("anchors", 1000), ("positives", 300)
     said = {
-        ("loss_curves", ("gamma", 0)): ("have 81% of the cross entropy", "of the gradient, 91.7%"),
+        ("loss_curves", none, ("gamma", 0)): ("have 81% of the cross entropy", "of the gradient, 91.7%"),
+        ("loss_curves", none, ("gamma", 0), ("easy_p", 99.9)):
+            ("have 30% of the cross entropy", "of the gradient, 53%"),
+        ("loss_curves", none, ("gamma", 1)): ("and 4.6% of the focal loss",),
         ("loss_curves", ("gamma", 1)): ("and 13% of the focal loss",),
         ("loss_curves", ("gamma", 2)): ("and 0.2% of the focal loss",),
-        ("loss_curves", ("gamma", 0), ("easy_p", 99.9)): ("have 30% of the cross entropy", "of the gradient, 53%"),
         ("loss_curves", ("gamma", 0), ("easy_p", 99.9), ("hard_p", 50)):
             ("have 59% of the cross entropy", "of the gradient, 67%"),
         ("prior_bias",): ("the first loss is 184,839.", "One logit in 266,667"),
@@ -214,6 +226,7 @@ def test_chapter_predicts_what_the_explorers_say(made):
         ("anchors",): ("2 match", "5 match an object", "74 of 57,600 anchors match"),
         ("anchors", ("level", "P3"), ("x", 64), ("y", 416), ("positive_iou", 0.3), ("negative_iou", 0.3)):
             ("1 match, 8 background", "696 of 57,600"),
+        ("anchors", ("positive_iou", 0.4), ("negative_iou", 0.3)): (f"{696 - 449} of 57,600",),
     }
     for (name, *state), parts in said.items():
         _, sentence = made[name](**dict(state))

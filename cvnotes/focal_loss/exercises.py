@@ -38,6 +38,11 @@ alpha_t = alpha if is_object else 1 - alpha
 p_t = p if is_object else 1 - p
     return -alpha * (1 - p_t) ** gamma * log(p_t)
 """,
+        "The weights are swapped: α belongs to an object, 1 − α to background.": _FOCAL + """\
+p_t = p if is_object else 1 - p
+    alpha_t = 1 - alpha if is_object else alpha
+    return -alpha_t * (1 - p_t) ** gamma * log(p_t)
+""",
         "The factor is the power of what is missing, 1 − p_t: what is right already counts little.": _FOCAL + """\
 p_t = p if is_object else 1 - p
     alpha_t = alpha if is_object else 1 - alpha
@@ -130,8 +135,8 @@ def _role(ious, positive=0.5, negative=0.4):
 
 role = Exercise(
     name="role",
-    stub=_ROLE + "# ious: of one anchor with each object; return the object's index,\n"
-         "    # -1 for background, -2 for ignored\n    ...\n",
+    stub=_ROLE + "# ious: of one anchor with each object, [] where there is none; return the index\n"
+         "    # of its object, the first of equals; -1 for background, -2 for ignored\n    ...\n",
     solution=_ROLE + """\
 if not ious or max(ious) < negative:
         return -1
@@ -139,8 +144,8 @@ if not ious or max(ious) < negative:
     return ious.index(best) if best >= positive else -2
 """,
     cases=[
-        ([0.7],), ([0.45],), ([0.1],), ([],), ([0.6, 0.8],), ([0.5],), ([0.4],), ([0.45, 0.2, 0.55],), ([0.6, 0.6],),
-        ([0.3, 0.35], 0.3, 0.3),
+        ([0.7],), ([0.45],), ([0.1],), ([],), ([0.6, 0.8],), ([0.5],), ([0.4],), ([0.1, 0.45],), ([0.45, 0.1],),
+        ([0.45, 0.2, 0.55],), ([0.6, 0.6],), ([0.35], 0.5, 0.3), ([0.3, 0.35], 0.3, 0.3),
     ],
     expected=_role,
     wrong={
@@ -174,12 +179,34 @@ best, index = -1, -1
             best, index = iou, i
     return -1 if best < negative else index if best >= positive else -2
 """,
+        "The largest IoU decides alone: neither the first nor a small one beside it makes background.": _ROLE + """\
+if not ious:
+        return -1
+    if max(ious) >= positive:
+        return ious.index(max(ious))
+    return -1 if any(iou < negative for iou in ious) else -2
+""",
+        "Each object overwrites what the one before it said. Find the largest IoU first.": _ROLE + """\
+found, best = -1, 0.0
+    for i, iou in enumerate(ious):
+        if iou >= positive:
+            found, best = (i, iou) if iou > best else (found, best)
+        elif best < positive:
+            found = -1 if iou < negative else -2
+    return found
+""",
+        "The thresholds are arguments; 0.4 is only what `negative` is by default.": _ROLE + """\
+if not ious or max(ious) < min(0.4, positive):
+        return -1
+    best = max(ious)
+    return ious.index(best) if best >= positive else -2
+""",
     },
     hint="Look at the largest IoU alone: below `negative`, at least `positive`, or between.",
     notice="Nothing is forced. An object that no anchor overlaps by a half is not learned; SSD gives each a box.",
 )
 
-_GRADIENT = "import numpy as np\n\n\ndef focal_gradient(x, t, gamma):\n    "
+_LOSS = "import numpy as np\n\n\ndef loss_and_slope(x, t, gamma):\n    "
 
 
 def _arrays():
@@ -194,58 +221,71 @@ def _arrays():
     ]
 
 
-def _focal_gradient(x, t, gamma):
+def _loss_and_slope(x, t, gamma):
     import numpy as np
 
-    slopes = [formulas.sigmoid_focal_slope(a, b, None, gamma) for a, b in zip(x.ravel().tolist(), t.ravel().tolist())]
-    return np.array(slopes).reshape(x.shape)
+    functions = formulas.sigmoid_focal_loss, formulas.sigmoid_focal_slope
+    pairs = list(zip(x.ravel().tolist(), t.ravel().tolist()))
+    return tuple(np.array([function(a, b, None, gamma) for a, b in pairs]).reshape(x.shape) for function in functions)
 
 
-focal_gradient = Exercise(
-    name="focal_gradient",
-    stub=_GRADIENT + "# the derivative of the focal loss in each logit, without α;\n"
-         "    # x and t have one shape, t is 0 or 1; also at logits of ±800\n    ...\n",
-    solution=_GRADIENT + """\
+_SAFELY = _LOSS + """\
 sign = 1 - 2 * t
     z = sign * x                                      # the logit of what is wrong
     e = np.exp(-np.abs(z))                            # never overflows
     wrong = np.where(z > 0, 1, e) / (1 + e)           # 1 - p_t
     entropy = np.maximum(z, 0) + np.log1p(e)          # -log(p_t)
-    return sign * wrong**gamma * (gamma * (1 - wrong) * entropy + wrong)
+"""
+
+loss_and_slope = Exercise(
+    name="loss_and_slope",
+    stub=_LOSS + "# the focal losses, and their derivatives in each logit, without α: two arrays;\n"
+         "    # x and t have one shape, t is 0 or 1; also at logits of ±800\n    ...\n",
+    solution=_SAFELY + """\
+    slope = sign * wrong**gamma * (gamma * (1 - wrong) * entropy + wrong)
+    return wrong**gamma * entropy, slope
 """,
     cases=_arrays,
-    expected=_focal_gradient,
+    expected=_loss_and_slope,
     wrong={
-        "The factor (1 − p_t)^γ moves with x too: the product rule gives a second term.": _GRADIENT + """\
-sign = 1 - 2 * t
-    z = sign * x
-    e = np.exp(-np.abs(z))
-    wrong = np.where(z > 0, 1, e) / (1 + e)
-    return sign * wrong**gamma * wrong
+        "The factor (1 − p_t)^γ moves with x too: the product rule gives a second term.": _SAFELY + """\
+    return wrong**gamma * entropy, sign * wrong**gamma * wrong
 """,
-        "Where t is 0 a larger logit is worse, and the slope positive. Yours has one sign for both.": _GRADIENT + """\
-z = (1 - 2 * t) * x
-    e = np.exp(-np.abs(z))
-    wrong = np.where(z > 0, 1, e) / (1 + e)
-    entropy = np.maximum(z, 0) + np.log1p(e)
-    return -(wrong**gamma) * (gamma * (1 - wrong) * entropy + wrong)
+        "Where t is 0 a larger logit is worse, and the slope positive. Yours has one sign for both.": _SAFELY + """\
+    return wrong**gamma * entropy, -(wrong**gamma) * (gamma * (1 - wrong) * entropy + wrong)
+""",
+        "That is the slope in z. For an object z is −x: multiply by dz/dx, which is −1 there.": _SAFELY + """\
+    return wrong**gamma * entropy, wrong**gamma * (gamma * (1 - wrong) * entropy + wrong)
 """,
         "At a logit of 800 the probability is rounded to 1, and the logarithm of the rest infinite: take softplus.":
-            _GRADIENT + """\
+            _LOSS + """\
 with np.errstate(all="ignore"):
         p = 1 / (1 + np.exp(-x))
         p_t = t * p + (1 - t) * (1 - p)
-        sign = 1 - 2 * t
-        return sign * (1 - p_t)**gamma * (gamma * p_t * -np.log(p_t) + 1 - p_t)
+        sign, entropy = 1 - 2 * t, -np.log(p_t)
+        return (1 - p_t)**gamma * entropy, sign * (1 - p_t)**gamma * (gamma * p_t * entropy + 1 - p_t)
 """,
-        "That is the derivative in p_t. The logit is what the network moves: multiply by dp_t/dx.": _GRADIENT + """\
+        "Cutting the logits cuts the loss: at a wrong 800 it is 800, however safe 30 may be.":
+            _SAFELY.replace("z = sign * x                 ", "z = sign * np.clip(x, -30, 30)") + """\
+    return wrong**gamma * entropy, sign * wrong**gamma * (gamma * (1 - wrong) * entropy + wrong)
+""",
+        "A small number inside the logarithm bounds the loss: with 1e-12 it is never more than 27.6.": _LOSS + """\
 with np.errstate(all="ignore"):
         sign = 1 - 2 * t
         p_t = 1 / (1 + np.exp(sign * x))
-        return sign * ((1 - p_t)**gamma / p_t - gamma * (1 - p_t)**(gamma - 1) * np.log(p_t))
+        entropy = -np.log(p_t + 1e-12)
+        return (1 - p_t)**gamma * entropy, sign * (1 - p_t)**gamma * (gamma * p_t * entropy + 1 - p_t)
+""",
+        "That is the derivative in p_t. The logit is what the network moves: multiply by dp_t/dx.": _LOSS + """\
+with np.errstate(all="ignore"):
+        sign = 1 - 2 * t
+        p_t = 1 / (1 + np.exp(sign * x))
+        slope = (1 - p_t)**gamma / p_t - gamma * (1 - p_t)**(gamma - 1) * np.log(p_t)
+        return -(1 - p_t)**gamma * np.log(p_t), sign * slope
 """,
     },
-    hint="With z the logit of the wrong answer: (1 − p_t)^γ · (γ·p_t·(−ln p_t) + 1 − p_t), and the sign of dz/dx.",
-    notice="With γ = 0 it is p − t, cross entropy's. At a wrong answer far out it is ±1 for every γ: focus ends there.",
+    hint="With z the logit of the wrong answer and l = −ln p_t = softplus(z), the loss is (1 − p_t)^γ · l; "
+         "its slope in z is (1 − p_t)^γ · (γ·p_t·l + 1 − p_t), and that in x has the sign of dz/dx.",
+    notice="With γ = 0 the slope is p − t, cross entropy's. At a wrong answer far out it is ±1 for every γ.",
     plain=False,
 )
