@@ -183,14 +183,15 @@ SIDE = 188  # of an image
 
 @explorer(level=range(2, 6), show=VIEWS, play="level")
 def top_down(data, level=2, show="score of the head"):
-    """A level of the trained small net, without and with what comes from above, and the difference.
+    """A level of the trained small net, without and with what comes from above; and the difference, or what is added.
 
     `data` is that of `explorer_data.top_down`: for each level and view three images and their limits.
     """
     own = data["levels"][f"P{level}"]
     view = own["views"][show]
-    picture = Picture(WIDTH, 482, f"The {show} on P{level}, without and with the top-down way, and the difference")
-    titles = ("the scene", f"P{level}, lateral alone", f"P{level}, with top-down", "the difference")
+    last = "the difference" if show == VIEWS[0] else "what is added"
+    picture = Picture(WIDTH, 482, f"The {show} on P{level}, without and with the top-down way; and {last}")
+    titles = ("the scene", f"P{level}, lateral alone", f"P{level}, with top-down", last)
     for k, image in enumerate([data["scene"]] + view["images"]):
         x, y = 8 + 196 * (k % 2), 28 + 222 * (k // 2)
         picture.text(x, y - 8, titles[k], 14, "start", "ink", "600")
@@ -204,7 +205,7 @@ def top_down(data, level=2, show="score of the head"):
                 beside = x + x2 * scale + 4 if x2 < 0.9 * data["size"] else x + x2 * scale - 13
                 picture.text(beside, y + y2 * scale - 3, str(i + 1), 14, "start", "#ffffff", "700")
     _draw_scale(picture, 8, "maps", view["most"], False)
-    _draw_scale(picture, 204, "difference", view["change"], True)
+    _draw_scale(picture, 204, last.split()[-1], view["change"], show == VIEWS[0])
     if show == VIEWS[0]:
         return picture.svg(), _scores_in_words(level, data, own)
     return picture.svg(), _lengths_in_words(level, data["size"], own)
