@@ -135,8 +135,9 @@ def _role(ious, positive=0.5, negative=0.4):
 
 role = Exercise(
     name="role",
-    stub=_ROLE + "# ious: of one anchor with each object, [] where there is none; return the index\n"
-         "    # of its object, the first of equals; -1 for background, -2 for ignored\n    ...\n",
+    stub=_ROLE + "# ious: of one anchor with each object ([]: no objects);\n"
+         "    # return the index of its object, the first of equals,\n"
+         "    # or -1 for background, -2 for ignored\n    ...\n",
     solution=_ROLE + """\
 if not ious or max(ious) < negative:
         return -1
