@@ -2,6 +2,7 @@
 
 import copy
 import importlib.util
+import inspect
 import json
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from cvnotes import bench
 from cvnotes.checking import Exercise
 from cvnotes.focal_loss import exercises, fast, figures, formulas, reference
+from cvnotes.models.small_detectors import SmallRetinaNet
 
 GAMMAS = (0.0, 0.5, 1.0, 2.0, 3.5)
 
@@ -628,6 +630,8 @@ def test_chapter_tells_of_three_losses_what_training_showed(detectors):
     assert 1.7 < weights[0] < 2.3 and 8 < weights[2] < 13 and 8 < weights[1] < 13  # "twice", "about ten times"
     kept = detectors["kept"]["retinanet"]
     assert kept["settings"]["steps"] == 3000 and kept["summary"]["AP"] > 0.6
+    assert detectors["settings"]["scenes"] == 4000  # "drew from 4,000 scenes"
+    assert inspect.signature(SmallRetinaNet.detect).parameters["min_score"].default == 0.05
 
 
 # --- what is measured ------------------------------------------------------------------
