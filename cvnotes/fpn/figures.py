@@ -273,3 +273,13 @@ def ablation_table(training):
         cells = [cell.replace(" ", "\u00a0") for cell in cells]
         rows.append([name, *cells, number(own["boxes"]), number(own["params"])])
     return table(["pyramid", *(f"{key}" for key in FIGURES), "anchors", "parameters"], rows)
+
+
+def longer_table(training):
+    """Return the AP of each seed after the longer training, in percent, as Markdown."""
+    rows = []
+    for variant in ("full", "no-top-down"):
+        own = training["longer"][variant]
+        seeds = [", ".join(number(100 * value, 1) for value in own["summary"][key]["seeds"]) for key in FIGURES]
+        rows.append([ABLATIONS[variant][0], number(own["steps"]), *seeds])
+    return table(["pyramid", "steps", *FIGURES], rows)
