@@ -13,7 +13,7 @@ def _focal(p, is_object, gamma, alpha):
 
 focal = Exercise(
     name="focal",
-    stub=_FOCAL + "# p is the probability of an object; is_object says whether there is one\n    ...\n",
+    stub=_FOCAL + "# p is the probability of an object,\n    # is_object says whether there is one\n    ...\n",
     solution=_FOCAL + """\
 p_t = p if is_object else 1 - p
     alpha_t = alpha if is_object else 1 - alpha
@@ -57,7 +57,7 @@ _BIAS = "from math import log\n\n\ndef bias(prior):\n    "
 
 bias = Exercise(
     name="bias",
-    stub=_BIAS + "# with this bias, and weights near 0, each anchor's probability starts at `prior`\n    ...\n",
+    stub=_BIAS + "# with this bias, and weights near 0,\n    # each anchor's probability starts at `prior`\n    ...\n",
     solution=_BIAS + "return -log((1 - prior) / prior)\n",
     cases=[(0.5,), (0.01,), (0.1,), (0.75,)],
     expected=formulas.prior_bias,
@@ -84,7 +84,7 @@ def _count_anchors(height, width):
 
 count_anchors = Exercise(
     name="count_anchors",
-    stub=_COUNT + "# P3 to P7, three ratios by three scales; each halving of a side rounds up\n    ...\n",
+    stub=_COUNT + "# P3 to P7, three ratios by three scales;\n    # each halving of a side rounds up\n    ...\n",
     solution=_COUNT + """\
 count = 0
     for stride in (8, 16, 32, 64, 128):
