@@ -7,8 +7,9 @@ _COUNT = "def count_boxes(sides, ratios):\n    "
 
 count_boxes = Exercise(
     name="count_boxes",
-    stub=_COUNT + "# sides: of each square map; ratios: of each map, how many aspect ratios\n"
-         "    # beside 1, where r and 1/r count once; return how many default boxes there are\n    ...\n",
+    stub=_COUNT + "# sides: of each square map; ratios: of each map, how many\n"
+         "    # aspect ratios beside 1, where r and 1/r count once;\n"
+         "    # return how many default boxes there are\n    ...\n",
     solution=_COUNT + "return sum(n * n * (2 + 2 * r) for n, r in zip(sides, ratios))\n",
     cases=[([1], [0]), ([1], [1]), ([2], [1]), ([3, 1], [1, 1]), ([5, 3], [2, 1]), ([38, 19, 10, 5, 3, 1], [1, 2, 2, 2, 1, 1])],
     expected=lambda sides, ratios: sum(
