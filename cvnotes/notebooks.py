@@ -212,13 +212,15 @@ def _drawn_svg(svg):
 
 
 def _own_ids(svg, label):
-    """Give the ids that something refers to a prefix of this picture alone; drop the others."""
-    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
+    """Name the ids that something refers to by their order, with a prefix of this picture alone; drop the others.
+
+    matplotlib makes its ids of coordinates with all their digits, of which the last differ by machine.
+    """
+    names = {name: str(i) for i, name in enumerate(dict.fromkeys(re.findall(r'(?:href="#|url\(#)([^")]+)', svg)))}
+    svg = re.sub(r'\sid="([^"]*)"', lambda match: f' id="@{names[match[1]]}"' if match[1] in names else "", svg)
+    svg = re.sub(r'(href="#|url\(#)([^")]+)', lambda match: f"{match[1]}@{names[match[2]]}", svg)
     prefix = "cv" + hashlib.sha256((label + svg).encode()).hexdigest()[:8] + "-"
-    svg = re.sub(
-        r'\sid="([^"]*)"', lambda match: f' id="{prefix}{match[1]}"' if match[1] in used else "", svg
-    )
-    return re.sub(r'(href="#|url\(#)([^")]+)', rf"\g<1>{prefix}\g<2>", svg)
+    return re.sub(r'(\sid="|href="#|url\(#)@', rf"\g<1>{prefix}", svg)
 
 
 # --- run and check ---------------------------------------------------------------------
