@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from cvnotes import bench, train
-from cvnotes.boxes import exercises, explorers, fast, figures, formulas, reference
+from cvnotes.boxes import explorers, fast, figures, formulas, reference
 
 ROOT = Path(__file__).resolve().parent.parent
 DTYPES = (torch.float32, torch.float64)
@@ -650,26 +650,6 @@ def test_labels_in_range():
         with pytest.raises(ValueError) as raised:
             formulas.labels("labels", values, 3, 3)
         assert str(raised.value) == "`labels` holds 3 at index 1; 0 to 2 are needed"
-
-
-# --- exercises -------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["iou", "giou", "decode", "nms", "box_iou"])
-def test_exercise_accepts_its_solution_and_knows_its_mistakes(name):
-    exercise = getattr(exercises, name)
-
-    def answered(source):
-        namespace = {}
-        exec(source, namespace)
-        return exercise.check(namespace[name])
-
-    assert answered(exercise.stub).status == "not yet"
-    assert answered(exercise.solution).status == "right"
-    assert len(exercise.wrong) >= 3 and exercise.plain == (name != "box_iou")
-    for hint, source in exercise.wrong.items():
-        verdict = answered(source)
-        assert verdict.status == "wrong" and verdict.message.endswith(hint)
 
 
 # --- what the page says ----------------------------------------------------------------

@@ -18,7 +18,7 @@ from strategies import seeds
 from strategies.detection_metrics import as_lists, random_coco
 
 from cvnotes import bench, data
-from cvnotes.detection_metrics import exercises, fast, figures, formulas, reference
+from cvnotes.detection_metrics import fast, figures, formulas, reference
 
 ROOT = Path(__file__).resolve().parent.parent
 DETECTORS = ("ssd", "retinanet")
@@ -862,24 +862,7 @@ def test_rounded_scores_of_the_real_ssd_score_what_the_page_says(real):
     assert all(0.0035 < whole - value < 0.0045 for value in values[1])
 
 
-# --- exercises -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["match", "all_points", "eleven_points", "outcome", "curve"])
-def test_exercise_accepts_its_solution_and_knows_its_mistakes(name):
-    exercise = getattr(exercises, name)
-
-    def answered(source):
-        namespace = {}
-        exec(source, namespace)
-        return exercise.check(namespace[name])
-
-    assert answered(exercise.stub).status == "not yet"
-    assert answered(exercise.solution).status == "right"
-    assert len(exercise.wrong) >= 3
-    for hint, source in exercise.wrong.items():
-        verdict = answered(source)
-        assert verdict.status == "wrong" and verdict.message.endswith(hint)
+# --- files of JSON -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("key", ["iscrowd", "ignore"])

@@ -14,8 +14,7 @@ from safetensors.numpy import load_file
 from torch.autograd import gradcheck, gradgradcheck
 
 from cvnotes import bench
-from cvnotes.checking import Exercise
-from cvnotes.focal_loss import exercises, fast, figures, formulas, reference
+from cvnotes.focal_loss import fast, figures, formulas, reference
 from cvnotes.models.small_detectors import SmallRetinaNet
 
 GAMMAS = (0.0, 0.5, 1.0, 2.0, 3.5)
@@ -412,33 +411,6 @@ def test_bad_input_is_refused_with_the_same_sentence(name, args, options, senten
             getattr(module, name)(*given, **options)
         assert str(error.value).startswith(sentence)
         assert str(error.value) == sentence or sentence.endswith(": ")  # the rest is for the tests of boxes
-
-
-# --- exercises -------------------------------------------------------------------------
-
-EXERCISES = [value for value in vars(exercises).values() if isinstance(value, Exercise)]
-
-
-def written(exercise, source):
-    namespace = {}
-    exec(source, namespace)
-    return namespace[exercise.name]
-
-
-@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.name)
-def test_exercise_takes_its_solution_and_explains_each_mistake(exercise):
-    assert exercise.check(written(exercise, exercise.solution)).status == "right"
-    assert exercise.check(written(exercise, exercise.stub)).status == "not yet"
-    assert len(exercise.wrong) >= 3
-    for hint, source in exercise.wrong.items():
-        verdict = exercise.check(written(exercise, source))
-        assert verdict.status == "wrong" and hint in verdict.message, hint
-    if exercise.plain:
-        assert exercise.check_source(exercise.solution).status == "right"
-
-
-def test_exercises_are_enough():
-    assert sum(exercise.plain for exercise in EXERCISES) >= 3 and not all(exercise.plain for exercise in EXERCISES)
 
 
 # --- the paper's figure 4 --------------------------------------------------------------
