@@ -211,10 +211,10 @@ def _levels():
 
 
 def _merged(C, weight, bias, above):
-    from cvnotes.conv_types.reference import conv2d
+    from cvnotes.conv_types import reference as convolutions
     from cvnotes.fpn import reference
 
-    return conv2d(C, weight, bias) + reference.upsample_nearest(above, C.shape[2:])
+    return convolutions.conv2d(C, weight, bias) + reference.upsample_nearest(above, C.shape[2:])
 
 
 _LATERAL = "lateral = np.einsum('nchw,dc->ndhw', C, weight[:, :, 0, 0])"
