@@ -10,7 +10,6 @@ import torch
 from cvnotes import bench
 from cvnotes.boxes import fast, reference
 
-YARDSTICK = "torch.mm, 1,024²"
 THRESHOLD = 0.5
 
 
@@ -48,7 +47,7 @@ def broadcast(boxes1, boxes2):
 
 
 def suppression(boxes, scores, yardstick, plain=True):
-    calls = {YARDSTICK: yardstick, "fast.nms": lambda: fast.nms(boxes, scores, THRESHOLD)}
+    calls = {bench.YARDSTICK: yardstick, "fast.nms": lambda: fast.nms(boxes, scores, THRESHOLD)}
     if plain:
         calls["one box after the other"] = lambda: one_by_one(boxes, scores, THRESHOLD)
     times = bench.compare(calls, rounds=7)
@@ -67,12 +66,7 @@ def seconds_of_the_reference(count, generator):
 
 def measure():
     generator = torch.Generator().manual_seed(0)
-    a, b = torch.randn(2, 1024, 1024, generator=generator)
-    out = torch.empty(1024, 1024)
-
-    def yardstick():
-        return torch.mm(a, b, out=out)
-
+    yardstick = bench.yardstick()
     cases = {
         "5,000 in clusters": clusters(5000, generator),
         "20,000 in clusters": clusters(20000, generator),
@@ -85,7 +79,7 @@ def measure():
     }
     many, few = uniform(10000, generator), uniform(100, generator)
     calls = {
-        YARDSTICK: yardstick,
+        bench.YARDSTICK: yardstick,
         "fast.box_iou": lambda: fast.box_iou(many, few),
         "broadcast corners": lambda: broadcast(many, few),
     }
@@ -94,7 +88,7 @@ def measure():
         "reference": seconds_of_the_reference(500, generator),
         "box_iou": {
             "times": bench.compare(calls),
-            "memory": {name: bench.peak_memory(call) for name, call in calls.items() if name != YARDSTICK},
+            "memory": {name: bench.peak_memory(call) for name, call in calls.items() if name != bench.YARDSTICK},
         },
     }
 

@@ -21,7 +21,7 @@ SCORE = 0.05  # from which on a box is a candidate
 
 
 def scene():
-    return data.scene(train.VALIDATION_SEED, train.VALIDATION + INDEX)
+    return train.unseen(INDEX)
 
 
 @torch.no_grad()

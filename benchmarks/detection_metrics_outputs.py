@@ -23,7 +23,7 @@ BATCH = 50
 
 
 def examples(first, last):
-    return [data.scene(train.VALIDATION_SEED, train.VALIDATION + i) for i in range(first, last)]
+    return [train.unseen(i) for i in range(first, last)]
 
 
 def detector(name):

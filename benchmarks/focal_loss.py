@@ -12,7 +12,6 @@ from cvnotes import bench, models
 from cvnotes.boxes import fast as boxes_fast
 from cvnotes.focal_loss import fast
 
-YARDSTICK = "torch.mm, 1,024²"
 SHAPE = (8, 100_000, 20)  # images, anchors, classes
 IMAGES, OBJECTS, SIDE = 8, 20, 640
 STEP_SIDE, CLASSES = 512, 91  # of the image that RetinaNet learns from, in pixels, and its classes
@@ -83,7 +82,6 @@ def measure():
     generator = torch.Generator().manual_seed(0)
     x = (torch.randn(SHAPE, generator=generator) - 3).requires_grad_()
     t = (torch.rand(SHAPE, generator=generator) < 1e-4).float()
-    one, other, out = (torch.rand(1024, 1024, generator=generator) for _ in range(3))
     corner, size = torch.rand(2, IMAGES, OBJECTS, 2, generator=generator)
     boxes = torch.cat([500 * corner, 500 * corner + 10 + 130 * size], 2)
     anchors = fast.retinanet_anchors(SIDE)
@@ -93,7 +91,7 @@ def measure():
         "fast, sum": step(lambda: fast.sigmoid_focal_loss(x, t, reduction="sum"), x),
     }
     matching = {
-        YARDSTICK: lambda: torch.mm(one, other, out=out),
+        bench.YARDSTICK: bench.yardstick(),
         "all IoUs at once": lambda: [broadcast(own, anchors) for own in boxes],
         "fast.match_anchors": lambda: [fast.match_anchors(own, anchors) for own in boxes],
     }

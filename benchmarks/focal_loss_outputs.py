@@ -24,7 +24,7 @@ def outputs(weights=WEIGHTS, count=SCENES):
     A label is 0 for background, the class plus one for an object's, and −1 for what has no part in the loss.
     """
     detector = train.load_weights(weights)
-    scenes = [data.scene(train.VALIDATION_SEED, train.VALIDATION + i) for i in range(count)]
+    scenes = [train.unseen(i) for i in range(count)]
     images, targets = train.batch_of(scenes, detector.image_size)
     logits, _ = detector(images)
     labels, _ = detector.assign(targets)

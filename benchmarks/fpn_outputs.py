@@ -29,11 +29,6 @@ LIMITS = (16, 48)  # √area in pixels: small below, large from here on; as in d
 VIEWS = ("length of the vector", "score of the head")
 
 
-def scene(i):
-    """Return the scene i of those to validate on."""
-    return data.scene(train.VALIDATION_SEED, train.VALIDATION + i)
-
-
 # --- the parts of a pyramid --------------------------------------------------------------
 
 
@@ -56,14 +51,8 @@ def parts(detector, examples):
 
 
 @torch.no_grad()
-def best_score(detector, level):
-    """Return the highest score that the head gives in each place of a level (N, 32, H, W) → (N, H, W)."""
-    return best(detector, level)[0]
-
-
-@torch.no_grad()
 def best(detector, level):
-    """Return in each place the highest of the scores of all anchors and classes, and whose class it is."""
+    """Return in each place of a level (N, 32, H, W) the best score of all anchors and classes, and its class: (N, H, W)."""
     scores, which = detector.logits(torch.relu(detector.tower(level))).sigmoid().max(1)  # (N, A·K, H, W) → (N, H, W)
     return scores, which % detector.num_classes
 
@@ -77,9 +66,9 @@ def found_at_centres(detector, first=FIRST, count=SCORED, batch=50):
     """
     scored, found = np.zeros(4), np.zeros((4, 4, 2))
     for start in range(first, first + count, batch):
-        examples = [scene(i) for i in range(start, start + batch)]
+        examples = [train.unseen(i) for i in range(start, start + batch)]
         own = parts(detector, examples)
-        scores = [[best_score(detector, own[name][k]).numpy() for name in ("alone", "P")] for k in range(4)]
+        scores = [[best(detector, own[name][k])[0].numpy() for name in ("alone", "P")] for k in range(4)]
         for n, example in enumerate(examples):
             _, centres, sizes = objects_of(example)
             groups = np.stack(groups_of(sizes))  # (4, M)
@@ -93,7 +82,7 @@ def found_at_centres(detector, first=FIRST, count=SCORED, batch=50):
 
 def shown(detector, i=SCENE):
     """Return what the explorer shows of a scene: name → array."""
-    own, found = parts(detector, [scene(i)]), {}
+    own, found = parts(detector, [train.unseen(i)]), {}
     for k, level in enumerate(LEVELS):
         alone, P, added = (own[name][k] for name in ("alone", "P", "added"))
         scores, classes = ([found[0] for found in pair] for pair in zip(*(best(detector, x) for x in (alone, P))))
@@ -117,7 +106,7 @@ def spectra(detector, count=SPECTRA):
     """Return mean spectra of P2 to P4: of what comes from above before and after the 3×3, and of all."""
     totals, batch = {}, 50
     for first in range(0, count, batch):
-        own = parts(detector, [scene(i) for i in range(first, first + batch)])
+        own = parts(detector, [train.unseen(i) for i in range(first, first + batch)])
         for k, level in enumerate(LEVELS[:3]):
             for name in ("L", "U", "M", "P", "added"):
                 key = f"spectrum {level} {name}"
@@ -210,7 +199,7 @@ def read_outs(detector, first=FIRST, fitted=FITTED, tested=TESTED, batch=50):
     classes, centres, masks = ({name: Ridge() for name in names} for _ in range(3))
     found = {name: [] for name in names}
     for start in range(0, fitted + tested, batch):
-        examples = [scene(first + i) for i in range(start, start + batch)]
+        examples = [train.unseen(first + i) for i in range(start, start + batch)]
         own = parts(detector, examples)
         for kind, k in names:
             maps = own[kind][k].double().numpy()
@@ -255,7 +244,7 @@ def crossed(detector, first=FIRST, fitted=FITTED, tested=TESTED, batch=50):
     ways = ("alone", "P")
     ridges, kept = {(way, k): Ridge() for way in ways for k in range(4)}, {}
     for start in range(0, fitted + tested, batch):
-        examples = [scene(first + i) for i in range(start, start + batch)]
+        examples = [train.unseen(first + i) for i in range(start, start + batch)]
         own = parts(detector, examples)
         for way, k in ridges:
             x, y = [], []

@@ -11,7 +11,6 @@ from cvnotes import bench, models
 from cvnotes.models import ssd300_vgg16
 from cvnotes.ssd import fast
 
-YARDSTICK = "torch.mm, 1,024²"
 IMAGES, OBJECTS, CLASSES = 8, 20, 21
 
 
@@ -78,18 +77,13 @@ def training_step(generator):
 
 def measure():
     generator = torch.Generator().manual_seed(0)
-    a, b = torch.randn(2, 1024, 1024, generator=generator)
-    out = torch.empty(1024, 1024)
-
-    def yardstick():
-        return torch.mm(a, b, out=out)
-
+    yardstick = bench.yardstick()
     defaults = ssd300_vgg16.default_boxes()
     batch = [random_boxes(OBJECTS, generator) for _ in range(IMAGES)]
     index = torch.stack([fast.match(boxes, defaults) for boxes in batch])
     assert all(torch.equal(own, as_usual(boxes, defaults)) for own, boxes in zip(index, batch))
     matching = {
-        YARDSTICK: yardstick,
+        bench.YARDSTICK: yardstick,
         "fast.match": lambda: [fast.match(boxes, defaults) for boxes in batch],
         "broadcast corners": lambda: [as_usual(boxes, defaults) for boxes in batch],
     }
@@ -97,13 +91,13 @@ def measure():
     labels = (index >= 0) * torch.randint(1, CLASSES, index.shape, generator=generator)
     given = scores, offsets, labels, targets
     losses = {
-        YARDSTICK: yardstick,
+        bench.YARDSTICK: yardstick,
         "fast.multibox_loss": backward(fast.multibox_loss, *given),
         "losses of all boxes": backward(loss_as_usual, *given),
     }
-    found = {YARDSTICK: yardstick, "fast.detect": lambda: fast.detect(3 * scores, offsets, defaults)}
+    found = {bench.YARDSTICK: yardstick, "fast.detect": lambda: fast.detect(3 * scores, offsets, defaults)}
     return {
-        name: {"times": bench.compare(calls), "memory": {key: bench.peak_memory(calls[key]) for key in calls if key != YARDSTICK}}
+        name: {"times": bench.compare(calls), "memory": {key: bench.peak_memory(calls[key]) for key in calls if key != bench.YARDSTICK}}
         for name, calls in (("match", matching), ("loss", losses), ("detect", found))
     } | {"step": {"times": training_step(generator)}}
 

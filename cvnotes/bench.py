@@ -75,6 +75,18 @@ def compare(calls, *, rounds=9, warmup=2, patience=20):
     }
 
 
+YARDSTICK = "torch.mm, 1,024²"
+
+
+def yardstick():
+    """Return a function whose time is a unit: the product of two 1,024 × 1,024 matrices, into a given output."""
+    import torch
+
+    a, b = torch.randn(2, 1024, 1024, generator=torch.Generator().manual_seed(0))
+    out = torch.empty(1024, 1024)
+    return lambda: torch.mm(a, b, out=out)
+
+
 def _seconds(call, repeats):
     started = time.perf_counter()
     for _ in range(repeats):

@@ -14,10 +14,12 @@ names the classes, `data[i]` is an `Example`. Scenes can be written to a folder,
     python -m cvnotes.data FOLDER                    # checks a folder, and says what it holds
 """
 
+import base64
 import hashlib
 import json
 import math
 import os
+import struct
 import sys
 from contextlib import contextmanager
 from functools import cache
@@ -305,6 +307,17 @@ def _check_difficulty(**difficulty):
     sizes, size = difficulty["sizes"], difficulty["size"]
     if sizes[1] > size:
         raise ValueError(f"`sizes` (={tuple(sizes)}) must not exceed the image's {size} pixels")
+
+
+def bitmap(image):
+    """Return an image (H, W, 3) of bytes as a `data:` URI: a bitmap of 5 bits for each colour, rows from the top."""
+    height, width, _ = image.shape
+    red, green, blue = image.astype("<u2").transpose(2, 0, 1) >> 3
+    rows = np.zeros((height, width + width % 2), "<u2")  # a row takes a multiple of four bytes
+    rows[:, :width] = red << 10 | green << 5 | blue
+    header = struct.pack("<2sIHHI", b"BM", 54 + rows.nbytes, 0, 0, 54)
+    header += struct.pack("<IiiHHIIiiII", 40, width, -height, 1, 16, 0, rows.nbytes, 0, 0, 0, 0)
+    return "data:image/bmp;base64," + base64.b64encode(header + rows.tobytes()).decode()
 
 
 # --- sets of scenes ----------------------------------------------------------------------

@@ -125,6 +125,14 @@ def show_figure(figure, label):
     return Figure(f'<div class="cv-figure">{svg}</div>', label)
 
 
+def table(head, rows):
+    """Return rows of text as a Markdown table: the first column to the left, the others to the right."""
+    from IPython.display import Markdown
+
+    lines = ["| " + " | ".join(head) + " |", "|:--|" + "--:|" * (len(head) - 1)]
+    return Markdown("\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]))
+
+
 def style(**more):
     """Return a matplotlib context with the book's colours and sizes: ``with style(): …``.
 

@@ -56,6 +56,11 @@ class Settings(NamedTuple):
     precision: str = "float32"
 
 
+def unseen(i, **difficulty):
+    """Return the scene i of those to validate on, which no training sees."""
+    return scenes.scene(VALIDATION_SEED, VALIDATION + i, **difficulty)
+
+
 def build(name, num_classes, network="small", **options):
     """Return the detector `"ssd"` or `"retinanet"`: the small one, or with `network="large"` that of the paper."""
     if network not in NETWORKS:

@@ -1,6 +1,5 @@
 """The chapter on boxes against other oracles, published examples, and bad input."""
 
-import importlib.util
 import json
 from fractions import Fraction
 from pathlib import Path
@@ -733,12 +732,9 @@ def test_measured_walks_say_what_the_page_says():
 
 
 @pytest.fixture(scope="module")
-def outputs():
+def outputs(benchmark):
     """Return the script that writes down what a detector proposes."""
-    spec = importlib.util.spec_from_file_location("boxes_outputs", ROOT / "benchmarks" / "boxes_outputs.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    return script
+    return benchmark("boxes_outputs")
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import contextlib
 import copy
-import importlib.util
 import io
 import json
 import math
@@ -743,13 +742,9 @@ def test_each_version_refuses_the_arrays_of_the_other():
 
 
 @pytest.fixture(scope="module")
-def outputs():
+def outputs(benchmark):
     """Return the script that writes down the detections."""
-    path = ROOT / "benchmarks" / "detection_metrics_outputs.py"
-    spec = importlib.util.spec_from_file_location("detection_metrics_outputs", path)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    return script
+    return benchmark("detection_metrics_outputs")
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """The chapter on the focal loss against other oracles, published figures, and bad input."""
 
 import copy
-import importlib.util
 import inspect
 import json
 from pathlib import Path
@@ -451,12 +450,9 @@ def stored():
     return load_file(DATA / "focal_loss_outputs.safetensors")
 
 
-def test_real_scores_are_those_of_the_trained_detector(stored):
+def test_real_scores_are_those_of_the_trained_detector(stored, benchmark):
     """Two of the sixteen scenes, computed anew: equal but for half precision and the order of sums."""
-    script = DATA.parent.parent / "benchmarks" / "focal_loss_outputs.py"
-    specification = importlib.util.spec_from_file_location("focal_loss_outputs", script)
-    script = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(script)
+    script = benchmark("focal_loss_outputs")
     anew = script.outputs(count=2)
     assert stored["logits"].dtype == np.float16 and stored["logits"].shape == (script.SCENES, *anew["logits"].shape[1:])
     np.testing.assert_allclose(stored["logits"][:2].astype(float), anew["logits"].astype(float), rtol=2e-3, atol=2e-3)

@@ -1,6 +1,5 @@
 """The chapter on feature pyramids against other oracles, published figures, and bad input."""
 
-import importlib.util
 import json
 import math
 from fractions import Fraction
@@ -407,13 +406,9 @@ def stored():
 
 
 @pytest.fixture(scope="module")
-def script():
+def script(benchmark):
     """The script that made the stored outputs, as a module."""
-    path = CHAPTERS.parent / "benchmarks" / "fpn_outputs.py"
-    spec = importlib.util.spec_from_file_location("fpn_outputs", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return benchmark("fpn_outputs")
 
 
 @pytest.fixture(scope="module")
@@ -422,7 +417,7 @@ def detector():
 
 
 def test_parts_add_up_to_the_pyramid_of_the_detector(script, detector):
-    examples = [script.scene(i) for i in range(2)]
+    examples = [train.unseen(i) for i in range(2)]
     own = script.parts(detector, examples)
     with torch.no_grad():
         wanted = detector.pyramid_of(detector.backbone(train.batch_of(examples, 128)[0]))
@@ -480,7 +475,7 @@ def test_ridge_is_least_squares_where_there_is_no_ridge(script, monkeypatch):
 
 def test_read_outs_look_at_the_place_of_the_centre(script):
     """On maps that hold each place's own number, and for cells on a mask that is known."""
-    example = script.scene(3)
+    example = train.unseen(3)
     labels, centres, sizes = script.objects_of(example)
     for stride in script.STRIDES:
         n = 128 // stride
@@ -505,11 +500,11 @@ def test_found_at_centres_counts_places_above_the_limit(script, detector, monkey
     random = np.random.default_rng(0)
     scores = [torch.from_numpy(random.random((3, 128 // stride, 128 // stride))) for stride in script.STRIDES]
     monkeypatch.setattr(script, "parts", lambda detector, examples: {"alone": [x**3 for x in scores], "P": scores})
-    monkeypatch.setattr(script, "best_score", lambda detector, maps: maps)
+    monkeypatch.setattr(script, "best", lambda detector, maps: (maps, None))
     made = script.found_at_centres(detector, 7, 3, 3)
     wanted, objects = np.zeros((4, 4, 2)), np.zeros(4)
     for n in range(3):
-        example = script.scene(7 + n)
+        example = train.unseen(7 + n)
         for (x1, y1, x2, y2), area, crowd in zip(example.boxes, example.area, example.iscrowd):
             if crowd:
                 continue
@@ -538,7 +533,7 @@ def test_crossed_reads_each_object_at_its_own_place(script, monkeypatch):
     found = script.crossed(None, fitted=60, tested=40, batch=20)
     wanted = np.stack([found["owned"]] * 4)
     assert (found["crossed"][1] >= wanted - 2).all() and (found["crossed"][0] < 0.5 * wanted).all()
-    examples = [script.scene(script.FIRST + i) for i in range(60, 100)]
+    examples = [train.unseen(script.FIRST + i) for i in range(60, 100)]
     assert found["owned"].sum() == sum((~example.iscrowd).sum() for example in examples)
 
 

@@ -1,6 +1,5 @@
 """The explorers of SSD: what they say agrees with the reference and the fast version."""
 
-import importlib.util
 import random
 import re
 from pathlib import Path
@@ -81,7 +80,7 @@ def test_a_bitmap_is_the_image_but_for_three_bits():
     from PIL import Image
 
     image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
-    with urlopen(explorer_data.bitmap(image)) as file:
+    with urlopen(data.bitmap(image)) as file:
         shown = np.asarray(Image.open(BytesIO(file.read())).convert("RGB"))
     assert shown.shape == image.shape and (shown >> 3 == image >> 3).all()
 
@@ -89,11 +88,8 @@ def test_a_bitmap_is_the_image_but_for_three_bits():
 # --- what is stored ----------------------------------------------------------------------
 
 
-def test_stored_outputs_are_those_of_the_weights(stored):
-    spec = importlib.util.spec_from_file_location("ssd_outputs", ROOT / "benchmarks" / "ssd_outputs.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    fresh = script.outputs(ROOT / "chapters" / "data" / "detectors_ssd.safetensors")
+def test_stored_outputs_are_those_of_the_weights(stored, benchmark):
+    fresh = benchmark("ssd_outputs").outputs(ROOT / "chapters" / "data" / "detectors_ssd.safetensors")
     for name, rows in (("first", [stored.first]), ("later", [stored.later, *stored.shown])):
         for kind in ("scores", "offsets"):
             ours = np.stack([getattr(outputs, kind).numpy() for outputs in rows])
@@ -326,7 +322,7 @@ def test_matched_by_size_is_what_the_variants_match():
         assert len(detector.boxes) == boxes
         counts = {"small": [], "medium": [], "large": []}
         for i in range(20):
-            example = data.scene(train.VALIDATION_SEED, train.VALIDATION + i)
+            example = train.unseen(i)
             boxes_ = torch.from_numpy(example.boxes[~example.iscrowd]).float()
             index = detector.match(boxes_ / 128)
             for j, area in enumerate(example.area[~example.iscrowd]):

@@ -5,7 +5,7 @@ import numpy as np
 from cvnotes.explorer import Picture, number
 from cvnotes.explorer.drawing import COLOURS
 from cvnotes.focal_loss import formulas
-from cvnotes.notebooks import style
+from cvnotes.notebooks import style, table
 
 # --- easy and hard -------------------------------------------------------------------------
 
@@ -204,14 +204,6 @@ def plot_pair(at, curves, slopes, xlabel, names=("loss", "slope"), ylim=(None, N
                 axes.set_ylim(*limits)
         figure.axes[0].legend()
         return figure
-
-
-def table(head, rows):
-    """Return a Markdown table: the first column to the left, the others to the right."""
-    from IPython.display import Markdown
-
-    lines = ["| " + " | ".join(head) + " |", "|:--|" + "--:|" * (len(head) - 1)]
-    return Markdown("\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]))
 
 
 SPEED_NAMES = {

@@ -10,7 +10,6 @@ import numpy as np
 
 from cvnotes import data, train
 from cvnotes.fpn import explorers
-from cvnotes.ssd.explorer_data import bitmap
 
 LEVELS = (2, 3, 4, 5)
 WHITE, HIGH, LOW = (250, 250, 250), (0, 92, 150), (200, 84, 0)  # of the middle, of what is large, of what is below 0
@@ -26,7 +25,7 @@ def outputs(path):
 
 def shown_scene(about):
     """Return the scene that is shown, an `Example`."""
-    return data.scene(train.VALIDATION_SEED, train.VALIDATION + about["scene"])
+    return train.unseen(about["scene"])
 
 
 def coloured(values, most):
@@ -55,7 +54,7 @@ def top_down(path):
             most, change = float(np.abs(maps[:2]).max()), float(np.abs(maps[2]).max())
             views[name] = {
                 "most": round(most, 6), "change": round(change, 6),
-                "images": [bitmap(coloured(m, limit)) for m, limit in zip(maps, (most, most, change))],
+                "images": [data.bitmap(coloured(m, limit)) for m, limit in zip(maps, (most, most, change))],
             }
         lengths = arrays[f"view {level} length of the vector"].astype(np.float64)
         means = np.sqrt((lengths**2).mean((1, 2)))
@@ -65,4 +64,4 @@ def top_down(path):
         }
     objects = [[data.CLASSES[label], box] for label, box in zip(example.labels.tolist(), example.boxes.tolist())]
     image = example.image.reshape(64, 2, 64, 2, 3).astype(int).sum((1, 3)) // 4
-    return {"scene": bitmap(image.astype(np.uint8)), "size": len(example.image), "objects": objects, "levels": levels}
+    return {"scene": data.bitmap(image.astype(np.uint8)), "size": len(example.image), "objects": objects, "levels": levels}

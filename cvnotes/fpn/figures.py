@@ -2,11 +2,11 @@
 
 import numpy as np
 
+from cvnotes import data
 from cvnotes.explorer import Picture, number
 from cvnotes.explorer.drawing import COLOURS
 from cvnotes.fpn import formulas
-from cvnotes.fpn.explorer_data import bitmap
-from cvnotes.notebooks import style
+from cvnotes.notebooks import style, table
 
 CHANNELS = {2: 256, 3: 512, 4: 1024, 5: 2048}  # of ResNet-50's C2 to C5
 
@@ -52,14 +52,6 @@ def draw_pyramid(height=800, width=1344):
     picture.text(64, 419, "stride 4", 14, "end", "input")
     picture.text(76, 441, f"image: {height} × {width}", 14)
     return picture.svg()
-
-
-def table(head, rows):
-    """Return a Markdown table: the first column to the left, the others to the right."""
-    from IPython.display import Markdown
-
-    lines = ["| " + " | ".join(head) + " |", "|:--|" + "--:|" * (len(head) - 1)]
-    return Markdown("\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]))
 
 
 # --- spectra -------------------------------------------------------------------------------
@@ -163,7 +155,7 @@ def draw_spectra(rows, decades=3):
             shown = np.where(shown > 0, np.log10(np.maximum(shown, 1e-30) / shown.max()), -decades)
             share = np.clip(1 + shown / decades, 0, 1)[..., None]
             image = np.rint((250, 250, 250) + share * (np.array((0, 60, 110.0)) - 250)).astype(np.uint8)
-            picture.image(x, y, side, side, bitmap(image))
+            picture.image(x, y, side, side, data.bitmap(image))
             picture.rect(x, y, side, side, "none", "faint", 1)
             n = len(power)
             half = (n // 4 + 0.5) * side / n  # what lies within is not above ¼

@@ -3,7 +3,7 @@
 from cvnotes.explorer import Picture, number
 from cvnotes.explorer.drawing import COLOURS
 from cvnotes.inverted_residuals import formulas
-from cvnotes.notebooks import style
+from cvnotes.notebooks import style, table
 
 # --- blocks --------------------------------------------------------------------------------
 
@@ -220,14 +220,6 @@ def draw_flow(channels, groups, layers=2):
 
 
 # --- tables ----------------------------------------------------------------------------------------
-
-
-def table(head, rows):
-    """Return a Markdown table: the first column to the left, the others to the right."""
-    from IPython.display import Markdown
-
-    lines = ["| " + " | ".join(head) + " |", "|:--|" + "--:|" * (len(head) - 1)]
-    return Markdown("\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]))
 
 
 def steps_table(steps):

@@ -232,7 +232,6 @@ class SmallSSD(AfterSSD):
         self.maps = self.MAPS[_one_of("maps", maps, self.MAPS)]
         self.backbone = Backbone()
         widths = WIDTHS[1:] + WIDTHS[-1:]
-        places = [image_size // stride for stride in (8, 16, 32, 64)]
         self.extra = _conv(widths[-1], widths[-1], 2)
         in_place = 2 + 2 * len(self.RATIOS)
         self.scores, self.offsets = (
@@ -247,7 +246,13 @@ class SmallSSD(AfterSSD):
         self.start()
         for conv in [*self.scores, *self.offsets]:
             nn.init.normal_(conv.weight, std=0.01)
-        self.lay_out(ssd_fast.default_boxes([places[m] for m in self.maps], self.SIZES, [self.RATIOS] * len(self.maps)))
+        self.lay_out(self.layout(image_size, maps)[1])
+
+    @classmethod
+    def layout(cls, image_size=128, maps="all"):
+        """Return how many places a side has on the map of each size, and the default boxes, (D, 4)."""
+        sides = [image_size // (8, 16, 32, 64)[m] for m in cls.MAPS[maps]]
+        return sides, ssd_fast.default_boxes(sides, cls.SIZES, [cls.RATIOS] * len(sides))
 
     def forward(self, x):
         self.check(x)

@@ -4,8 +4,6 @@ Scores and offsets are those of a small trained SSD, from the file that `benchma
 anew, they would differ in their last digits from one processor to another.
 """
 
-import base64
-import struct
 from typing import NamedTuple
 
 import numpy as np
@@ -35,18 +33,7 @@ def _scene(example):
     size = len(example.image)
     boxes = (example.boxes / size).tolist()
     names = [data.CLASSES[label] for label in example.labels]
-    return {"image": bitmap(example.image), "objects": [[name, box] for name, box in zip(names, boxes)]}
-
-
-def bitmap(image):
-    """Return an image (H, W, 3) of bytes as a `data:` URI: a bitmap of 5 bits for each colour, rows from the top."""
-    height, width, _ = image.shape
-    red, green, blue = image.astype("<u2").transpose(2, 0, 1) >> 3
-    rows = np.zeros((height, width + width % 2), "<u2")  # a row takes a multiple of four bytes
-    rows[:, :width] = red << 10 | green << 5 | blue
-    header = struct.pack("<2sIHHI", b"BM", 54 + rows.nbytes, 0, 0, 54)
-    header += struct.pack("<IiiHHIIiiII", 40, width, -height, 1, 16, 0, rows.nbytes, 0, 0, 0, 0)
-    return "data:image/bmp;base64," + base64.b64encode(header + rows.tobytes()).decode()
+    return {"image": data.bitmap(example.image), "objects": [[name, box] for name, box in zip(names, boxes)]}
 
 
 def best_overlaps(scales, sizes, ratio=1.0):
@@ -68,7 +55,7 @@ def best_overlaps(scales, sizes, ratio=1.0):
     return rows
 
 
-STRIDES = {"ssd": (8, 16, 32, 64), "ssd, middle map": (16,) * 4, "ssd, fine map": (8,) * 4}  # of the maps of each size
+VARIANTS = {"ssd": "all", "ssd, middle map": "middle", "ssd, fine map": "fine"}  # from which maps boxes are read
 
 
 def matched_by_size(count=200):
@@ -76,11 +63,10 @@ def matched_by_size(count=200):
 
     Counted on the first scenes to validate on. Small is less than 16² pixels, large 48² or more.
     """
-    scenes = [data.scene(train.VALIDATION_SEED, train.VALIDATION + i) for i in range(count)]
+    scenes = [train.unseen(i) for i in range(count)]
     found = {}
-    for variant, strides in STRIDES.items():
-        sides = [128 // stride for stride in strides]
-        defaults = fast.default_boxes(sides, SmallSSD.SIZES, [SmallSSD.RATIOS] * len(sides)).double()
+    for variant, maps in VARIANTS.items():
+        defaults = SmallSSD.layout(maps=maps)[1].double()
         matched = [[], [], []]
         for scene_ in scenes:
             own = ~scene_.iscrowd
@@ -127,7 +113,7 @@ class Stored(NamedTuple):
 
 def examples():
     """Return the scenes of which outputs are stored: the chapter's, then some to validate on."""
-    return [picked(128)] + [data.scene(train.VALIDATION_SEED, train.VALIDATION + i) for i in range(SHOWN)]
+    return [picked(128)] + [train.unseen(i) for i in range(SHOWN)]
 
 
 def stored(path):
@@ -135,10 +121,8 @@ def stored(path):
     from safetensors.numpy import load_file
 
     arrays = {name: torch.from_numpy(array.astype(np.float64)) for name, array in load_file(path).items()}
-    in_place = 2 + 2 * len(SmallSSD.RATIOS)
-    places = tuple((128 // stride, in_place) for stride in (8, 16, 32, 64))
-    sides = [side for side, _ in places]
-    defaults = fast.default_boxes(sides, SmallSSD.SIZES, [SmallSSD.RATIOS] * len(sides)).double()
+    sides, defaults = SmallSSD.layout()
+    defaults, places = defaults.double(), tuple((side, 2 + 2 * len(SmallSSD.RATIOS)) for side in sides)
     scene, *others = examples()
 
     def outputs(name, i, example, source):

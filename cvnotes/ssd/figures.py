@@ -1,19 +1,12 @@
 """The figures and tables of the chapter on SSD."""
 
+from cvnotes import data
 from cvnotes.explorer import Picture, number
 from cvnotes.explorer.drawing import COLOURS
-from cvnotes.notebooks import style
+from cvnotes.notebooks import style, table
 from cvnotes.ssd import formulas
 
 LAYERS = ("conv4_3", "fc7", "conv8_2", "conv9_2", "conv10_2", "conv11_2")  # that the six maps come from
-
-
-def table(head, rows):
-    """Return rows of text as Markdown; the first column is on the left, the others on the right."""
-    from IPython.display import Markdown
-
-    lines = ["| " + " | ".join(head) + " |", "|:--|" + "--:|" * (len(head) - 1)]
-    return Markdown("\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]))
 
 
 def draw_maps():
@@ -69,7 +62,7 @@ def draw_distortions(image, kinds):
         left, top = 4 + k % 3 * 134, 24 + k // 3 * 162
         picture.text(left, top - 7, name, 14, "start", weight="600")
         made = (255 * fast.photometric_distortion(pixels, **numbers)).round().byte().permute(1, 2, 0)
-        picture.image(left, top, 124, 124, explorer_data.bitmap(made.numpy()))
+        picture.image(left, top, 124, 124, data.bitmap(made.numpy()))
     return picture.svg()
 
 
@@ -81,13 +74,12 @@ def draw_detections(shown, min_score=0.5):
 
     Boxes have the colour of their class; those that are found have a number, and under the pictures a name and a score.
     """
-    from cvnotes.data import CLASSES
     from cvnotes.ssd import explorer_data
 
     found = [explorer_data.detections(outputs, min_score) for outputs in shown]
     side, lines = 194, [-(-len(own) // 3) for own in found]
     picture = Picture(400, 62 + sum(side + 14 + 20 * count for count in lines), "")
-    for k, name in enumerate(CLASSES):
+    for k, name in enumerate(data.CLASSES):
         x, y = 6 + k % 3 * 132, 14 + k // 3 * 20
         picture.rect(x, y - 10, 12, 12, "none", CLASS_ROLES[k], 3)
         picture.text(x + 18, y + 1, name, 14, "start", CLASS_ROLES[k], "600")
@@ -98,7 +90,7 @@ def draw_detections(shown, min_score=0.5):
         example = outputs.example
         size = len(example.image)
         picture.parts.append(f'<g id="cv-ssd-scene-{i}">')
-        picture.image(2, top, side, side, explorer_data.bitmap(example.image))
+        picture.image(2, top, side, side, data.bitmap(example.image))
         picture.parts.append(f'</g><use href="#cv-ssd-scene-{i}" x="202"/>')
         for label, box, crowd in zip(example.labels, example.boxes / size, example.iscrowd):
             _box(picture, 2, top, side, box, label, dash="4 4" if crowd else None)
@@ -109,7 +101,7 @@ def draw_detections(shown, min_score=0.5):
             picture.rect(x, y, 17, 17, CLASS_ROLES[label])
             picture.text(x + 8.5, y + 13.5, f"{number_ + 1}", 14, fill="paper", weight="700")
             x, y = 2 + 134 * (number_ % 3), top + side + 18 + 20 * (number_ // 3)
-            picture.text(x, y, f"{number_ + 1} {CLASSES[label]} {number(score, 2)}", 14, "start", CLASS_ROLES[label], "600")
+            picture.text(x, y, f"{number_ + 1} {data.CLASSES[label]} {number(score, 2)}", 14, "start", CLASS_ROLES[label], "600")
         top += side + 14 + 20 * count
     return picture.svg()
 
