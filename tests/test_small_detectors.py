@@ -8,12 +8,7 @@ import torch
 from cvnotes.boxes import fast as boxes_fast
 from cvnotes.models import small_detectors
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the networks are so small that two threads mostly wait for each other
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 OPTIONS = {

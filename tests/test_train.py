@@ -24,12 +24,7 @@ DETECTORS = ("ssd", "retinanet")
 BOTH = pytest.mark.parametrize("name", DETECTORS)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the networks are so small that two threads mostly wait for each other
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def settings(name="ssd", **changes):
